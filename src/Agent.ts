@@ -1,0 +1,401 @@
+/**
+ * Agents: a model, instructions and tools, run in a loop until the model has an answer.
+ *
+ * An agent is a value. Running it is an `Effect`, observing it a `Stream`; everything that can go wrong is in `E`,
+ * everything it needs (the model, tool handlers) in `R`.
+ *
+ * @since 0.1.0
+ */
+import * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { PartialRun } from "./AgentError.ts"
+import { AgentError, InvalidAgent } from "./AgentError.ts"
+import type { AgentEvent } from "./AgentEvent.ts"
+import type { Delivery } from "./EventHub.ts"
+import * as EventHub from "./EventHub.ts"
+import type { History, UserContent } from "./History.ts"
+import * as Histories from "./History.ts"
+import type { RunResult } from "./internal/interpreter.ts"
+import { interpret } from "./internal/interpreter.ts"
+import { evolve, initial, partial } from "./internal/machine.ts"
+import type { Definition, Output } from "./internal/run.ts"
+import type { Sampling } from "./Llm.ts"
+import { Llm } from "./Llm.ts"
+import * as LoopDetector from "./LoopDetector.ts"
+import * as StopCondition from "./StopCondition.ts"
+import { compile } from "./Toolbox.ts"
+
+const TypeId = "~effect-agent-runtime/Agent"
+
+/**
+ * An agent that answers with an `Output`. Runs can fail with `E` besides `AgentError`, and need `R` besides `Llm`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Agent<out Name extends string = string, out Output = string, out E = never, out R = never> {
+  readonly [TypeId]: {
+    readonly _Output: () => Output
+    readonly _E: () => E
+    readonly _R: () => R
+  }
+  readonly name: Name
+}
+
+/** Agents carry their compiled definition, which is nobody's business but this module's. */
+interface AgentImpl extends Agent {
+  readonly definition: Definition
+  readonly outputSchema: Schema.Top
+}
+
+// The only implementation of the interface.
+const impl = (agent: Agent<string, unknown, unknown, unknown>): AgentImpl => agent as unknown as AgentImpl
+
+/**
+ * How an agent works. Everything is optional; whatever concerns sampling and is absent is left to the provider.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<
+  Tools extends Record<string, Tool.Any>,
+  OutputSchema extends Schema.Top,
+  EI,
+  RI
+> extends Sampling {
+  /** The system prompt: a text, or an Effect of the prompt's text that is run once per run. Default none. */
+  readonly instructions?: string | ((prompt: string) => Effect.Effect<string, EI, RI>) | undefined
+  /** The tools, as an `effect/ai` toolkit. Their handlers come from the toolkit's Layer. */
+  readonly toolkit?: Toolkit.Toolkit<Tools> | undefined
+  /** Which tools the model may or must call. A forced choice holds for the first turn. Default `"auto"`. */
+  readonly toolChoice?: "auto" | "none" | "required" | { readonly tool: keyof Tools & string } | undefined
+  /** How many calls of one turn run at the same time. Default 8. */
+  readonly toolConcurrency?: number | undefined
+  /**
+   * When a run ends before the model says so. Default 10 turns; a condition that does not limit turns itself is
+   * combined with that.
+   */
+  readonly stopWhen?: StopCondition.StopCondition | undefined
+  /** How loops are noticed; `false` for not at all. Default `LoopDetector.make()`. */
+  readonly loopDetector?: LoopDetector.LoopDetector | false | undefined
+  /** The schema of the final answer, which the model is asked to give as JSON. Default: the answer is text. */
+  readonly output?: OutputSchema | undefined
+  /** How often the model may correct an answer that does not match `output`. Default 2. */
+  readonly outputRetries?: number | undefined
+  /**
+   * Stream model calls even when nobody watches, for providers that cut long silent responses off. Default: stream
+   * only what is watched.
+   */
+  readonly streaming?: boolean | undefined
+}
+
+/**
+ * Makes an agent.
+ *
+ * **Gotchas**
+ *
+ * Throws `InvalidAgent` when an option is unusable.
+ *
+ * **Example** (An agent with a tool)
+ *
+ * ```ts
+ * import * as Schema from "effect/Schema"
+ * import * as Tool from "effect/ai/Tool"
+ * import * as Toolkit from "effect/ai/Toolkit"
+ * import * as Agent from "effect-agent-runtime/Agent"
+ *
+ * const Weather = Tool.make("weather", {
+ *   description: "The weather in a city",
+ *   parameters: Schema.Struct({ city: Schema.String }),
+ *   success: Schema.String
+ * })
+ *
+ * const agent = Agent.make("forecaster", {
+ *   instructions: "Answer questions about the weather.",
+ *   toolkit: Toolkit.make(Weather)
+ * })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <
+  const Name extends string,
+  Tools extends Record<string, Tool.Any> = {},
+  OutputSchema extends Schema.Top = typeof Schema.String,
+  EI = never,
+  RI = never
+>(
+  name: Name,
+  options: Options<Tools, OutputSchema, EI, RI> = {}
+): Agent<
+  Name,
+  OutputSchema["Type"],
+  Tool.HandlerError<Tools[keyof Tools]> | EI,
+  Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]> | OutputSchema["DecodingServices"] | RI
+> => {
+  const { maxTokens, model, output, seed, stop, temperature, toolChoice = "auto", topP } = options
+  const toolkit = compile(options.toolkit ?? Toolkit.empty)
+  require("name", name !== "", "must not be empty")
+  require("toolConcurrency", (options.toolConcurrency ?? 1) >= 1, "must be at least 1")
+  require("outputRetries", (options.outputRetries ?? 0) >= 0, "must not be negative")
+  require("maxTokens", (maxTokens ?? 1) >= 1, "must be at least 1")
+  if (typeof toolChoice === "object") {
+    require("toolChoice", toolkit.byName.has(toolChoice.tool), `names no tool of the toolkit: '${toolChoice.tool}'`)
+  }
+  const definition: Definition = {
+    name,
+    // What it needs is in the agent's `R`, and so in the context that runs it.
+    instructions: (options.instructions ?? "") as Definition["instructions"],
+    toolkit,
+    policy: {
+      stopWhen: options.stopWhen === undefined ? StopCondition.defaultLimit : StopCondition.bounded(options.stopWhen),
+      loopDetector: options.loopDetector === false ? undefined : (options.loopDetector ?? defaultDetector),
+      loopRules: toolkit.rules,
+      outputRetries: options.outputRetries ?? 2,
+      hasOutput: output !== undefined
+    },
+    toolConcurrency: options.toolConcurrency ?? 8,
+    sampling: { model, temperature, topP, maxTokens, stop, seed },
+    toolChoice,
+    output: output === undefined ? undefined : jsonOutput(output),
+    streaming: options.streaming ?? false
+  }
+  // The type id only carries types.
+  return { [TypeId]: undefined, name, definition, outputSchema: output ?? Schema.String } as never
+}
+
+const defaultDetector = LoopDetector.make()
+
+const require = (field: string, holds: boolean, issue: string): void => {
+  if (!holds) throw new InvalidAgent({ field, issue })
+}
+
+/** The decoder of an answer in JSON. Models like to wrap it in a code fence, which is taken off. */
+const jsonOutput = (schema: Schema.Top): Output => {
+  // The services it needs are in the agent's `R`.
+  const decode = Schema.decodeUnknownEffect(
+    Schema.fromJsonString(Schema.toCodecJson(schema as Schema.Codec<unknown, unknown>)),
+    { errors: "all" }
+  )
+  return {
+    format: { name: "answer", schema },
+    decode: (text) => decode(text.trim().replace(/^```(?:json)?\s*\n([\s\S]*)\n```$/, "$1"))
+  }
+}
+
+/**
+ * What a run answers: a prompt (a text, or text and file parts), a conversation to go on with, or both. A history
+ * without a prompt has to end with something the model can answer: a user message, or tool results of a run that
+ * was cut short.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AgentInput =
+  | UserContent
+  | { readonly prompt?: UserContent | undefined; readonly history?: History | undefined }
+
+/**
+ * What a run results in.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AgentResult<out Output = string> extends RunResult {
+  /** The final answer: decoded by the `output` schema if there is one, otherwise the text. */
+  readonly output: Output
+}
+
+const toHistory = (input: AgentInput): History => {
+  if (typeof input === "string" || Array.isArray(input)) return Histories.appendUser(Histories.empty, input)
+  // `Array.isArray` does not take readonly arrays out of the union.
+  const { history = Histories.empty, prompt } = input as Exclude<AgentInput, UserContent>
+  return prompt === undefined ? history : Histories.appendUser(history, prompt)
+}
+
+/**
+ * Runs an agent to its final answer.
+ *
+ * **Details**
+ *
+ * Fails with an `AgentError` that carries the run as far as it got, or with the failure of a tool whose
+ * `failureMode` is `"error"`. Interrupting the run aborts the model request and the running tools. Give the
+ * result's `history` to the next run to go on with the conversation.
+ *
+ * **Example** (A run with a scripted model)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Agent from "effect-agent-runtime/Agent"
+ * import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+ *
+ * const program = Agent.run(Agent.make("helper"), "Hello").pipe(
+ *   Effect.provide(ScriptedLlm.layer(["Hi there"]))
+ * )
+ * Effect.runSync(program).text // => "Hi there"
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = <Name extends string, Output, E, R>(
+  agent: Agent<Name, Output, E, R>,
+  input: AgentInput
+): Effect.Effect<AgentResult<Output>, AgentError | E, Llm | R> =>
+  // The interpreter knows neither the types of the agent's tools nor that of its output; `make` does.
+  interpret(impl(agent).definition, toHistory(input)) as Effect.Effect<AgentResult<Output>, AgentError | E, Llm | R>
+
+/**
+ * Runs an agent and streams its events, those of sub-agents included, as they happen.
+ *
+ * **Details**
+ *
+ * The stream ends after the terminal event, or fails with the run's failure. It is the same run as {@link run},
+ * observed: a consumer that falls more than 1,024 events behind makes the run wait, and closing the stream
+ * interrupts it.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const stream = <Name extends string, Output, E, R>(
+  agent: Agent<Name, Output, E, R>,
+  input: AgentInput
+): Stream.Stream<AgentEvent, AgentError | E, Llm | R> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const hub = yield* Scope.provide(EventHub.make({ replay: 0 }), scope)
+      const { take } = yield* hub.subscribe({ onOverflow: "backpressure" })
+      // As in `run`.
+      const running = interpret(impl(agent).definition, toHistory(input), hub) as Effect.Effect<
+        AgentResult<Output>,
+        AgentError | E,
+        Llm | R
+      >
+      const fiber = yield* Effect.forkScoped(Effect.onExit(running, () => Scope.close(scope, Exit.void)))
+      return Stream.fromPull(Effect.succeed(take)).pipe(
+        Stream.filter(isEvent),
+        Stream.concat(Stream.drain(Stream.fromEffect(Fiber.join(fiber))))
+      )
+    })
+  )
+
+const isEvent = (delivery: Delivery): delivery is AgentEvent => delivery._tag !== "Lagged"
+
+/**
+ * The run that events describe, as far as they go: history, usage, turns, text. Every prefix of a run's events gives
+ * the state that the run was in.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const fold = (agent: Agent<string, unknown, unknown, unknown>, events: Iterable<AgentEvent>): PartialRun => {
+  const state = initial()
+  for (const event of events) evolve(impl(agent).definition.policy, state, event)
+  return partial(state)
+}
+
+/**
+ * What a sub-agent's failure looks like to the model of its parent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const SubAgentFailure = Schema.Struct({
+  /** The tag of the failure, such as `"TurnLimitReached"`. */
+  reason: Schema.String,
+  message: Schema.String
+})
+
+/**
+ * A sub-agent: a tool for a toolkit, and the layer with its handler.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SubAgent<Name extends string, Output, R> {
+  readonly tool: Tool.Tool<
+    Name,
+    {
+      readonly parameters: Schema.Struct<{ readonly prompt: typeof Schema.String }>
+      readonly success: Schema.Codec<Output, unknown>
+      readonly failure: typeof SubAgentFailure
+      readonly failureMode: "return"
+    }
+  >
+  readonly layer: Layer.Layer<Tool.Handler<Name>, never, Llm | R>
+}
+
+/**
+ * Makes an agent a tool of other agents: called with a prompt, it runs and returns its output.
+ *
+ * **Details**
+ *
+ * The layer captures the sub-agent's model and tool handlers, so that a sub-agent can have another model than its
+ * parent. Its events carry the parent's run id, its usage counts in the parent's, and it ends with the parent. Its
+ * failures go to the parent's model as data.
+ *
+ * **Example** (A sub-agent)
+ *
+ * ```ts
+ * import * as Toolkit from "effect/ai/Toolkit"
+ * import * as Agent from "effect-agent-runtime/Agent"
+ *
+ * const researcher = Agent.asTool(Agent.make("researcher"), { description: "Finds things out" })
+ *
+ * const writer = Agent.make("writer", { toolkit: Toolkit.make(researcher.tool) })
+ * // run it with `researcher.layer` among its layers
+ * ```
+ *
+ * @category combining
+ * @since 0.1.0
+ */
+export const asTool = <Name extends string, Output, E, R>(
+  agent: Agent<Name, Output, E, R>,
+  options: { readonly description: string }
+): SubAgent<Name, Output, R> => {
+  const { definition, outputSchema } = impl(agent)
+  const tool = Tool.make(agent.name, {
+    description: options.description,
+    parameters: Schema.Struct({ prompt: Schema.String }),
+    // `make` pairs the schema with the agent's `Output`.
+    success: outputSchema as Schema.Codec<Output, unknown>,
+    failure: SubAgentFailure,
+    failureMode: "return"
+  })
+  /** What the sub-agent brings itself; everything else it shares with its caller. */
+  const own = [Llm.key, ...definition.toolkit.tools.map((subTool) => subTool.id)]
+  const handlers = Effect.map(Effect.context<Llm | R>(), (captured) => {
+    const handler = ({ prompt }: { readonly prompt: string }) =>
+      run(agent, prompt).pipe(
+        Effect.map((result) => result.output),
+        Effect.mapError(describe),
+        Effect.updateContext((caller: Context.Context<never>) => {
+          const services = new Map([...captured.mapUnsafe, ...caller.mapUnsafe])
+          for (const id of own) services.set(id, captured.mapUnsafe.get(id))
+          return Context.makeUnsafe<Llm | R>(services)
+        })
+      )
+    // A computed key loses its name in the type.
+    return { [agent.name]: handler } as never
+  })
+  return { tool, layer: Toolkit.make(tool).toLayer(handlers) as SubAgent<Name, Output, R>["layer"] }
+}
+
+const describe = (error: unknown): typeof SubAgentFailure.Type => {
+  const cause = error instanceof AgentError ? error.reason : error
+  return {
+    reason: Predicate.hasProperty(cause, "_tag") ? String(cause._tag) : "Error",
+    message: Predicate.hasProperty(cause, "message") ? String(cause.message) : String(cause)
+  }
+}

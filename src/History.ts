@@ -1,0 +1,315 @@
+/**
+ * The conversation of an agent: an opaque, immutable sequence of messages in which every tool call has its result.
+ *
+ * A call and its result enter together, as one unit, so no edit, trim, fork or cancellation can yield a call
+ * without a result or a result without a call: providers reject such histories. Appending and taking a snapshot
+ * are O(1): values share one growing log, and a second append to the same value copies (a fork).
+ *
+ * @since 0.1.0
+ */
+import * as Prompt from "effect/ai/Prompt"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+
+const TypeId = "~effect-agent-runtime/History"
+
+/**
+ * A conversation without its system prompt, which belongs to the agent.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface History extends Iterable<Prompt.MessageEncoded> {
+  readonly [TypeId]: typeof TypeId
+  /** The number of messages. An assistant message with tool calls and the message with their results are two. */
+  readonly length: number
+}
+
+/**
+ * What a user message may hold: text, or text and file parts (images, documents).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type UserContent = string | ReadonlyArray<Prompt.UserMessagePartEncoded>
+
+/**
+ * The parts of an assistant message: text, reasoning, files and tool calls.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AssistantContent = ReadonlyArray<Prompt.AssistantMessagePartEncoded>
+
+class HistoryImpl implements History {
+  readonly [TypeId] = TypeId
+  readonly length: number
+  /** Shared by all snapshots of one line of appends; only the longest snapshot may push to it. */
+  readonly log: Array<Prompt.MessageEncoded>
+
+  constructor(log: Array<Prompt.MessageEncoded>, length: number) {
+    this.log = log
+    this.length = length
+  }
+
+  *[Symbol.iterator](): Iterator<Prompt.MessageEncoded> {
+    for (let i = 0; i < this.length; i++) yield this.log[i]!
+  }
+
+  toJSON() {
+    return { _id: "History", messages: toMessages(this) }
+  }
+}
+
+// The only implementation of the opaque interface.
+const impl = (self: History): HistoryImpl => self as HistoryImpl
+
+/** The log to push to: the shared one, or a copy when another value has already grown it. */
+const writable = (self: History): Array<Prompt.MessageEncoded> => {
+  const { length, log } = impl(self)
+  return log.length === length ? log : log.slice(0, length)
+}
+
+/**
+ * Whether a value is a {@link History}.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isHistory = (u: unknown): u is History => Predicate.hasProperty(u, TypeId)
+
+/**
+ * A conversation without messages.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const empty: History = new HistoryImpl([], 0)
+// An append to `empty` must not grow the log that all empty histories share.
+Object.freeze(impl(empty).log)
+
+const append = (self: History, message: Prompt.MessageEncoded): History => {
+  const log = self.length === 0 ? [] : writable(self)
+  log.push(message)
+  return new HistoryImpl(log, log.length)
+}
+
+/**
+ * Appends what the user says.
+ *
+ * @category combining
+ * @since 0.1.0
+ */
+export const appendUser = (self: History, content: UserContent): History => append(self, { role: "user", content })
+
+/**
+ * Appends an assistant message together with the results of its tool calls.
+ *
+ * **Details**
+ *
+ * Total: a call without a result gets a failed `interrupted` result, a result without a call is dropped, and
+ * results are put into call order. Empty content appends nothing.
+ *
+ * @category combining
+ * @since 0.1.0
+ */
+export const appendAssistant = (
+  self: History,
+  content: AssistantContent,
+  results: ReadonlyArray<Prompt.ToolResultPartEncoded> = []
+): History => {
+  if (content.length === 0) return self
+  const answers = pair(content, results)
+  const log = self.length === 0 ? [] : writable(self)
+  log.push({ role: "assistant", content })
+  if (answers.length > 0) log.push({ role: "tool", content: answers })
+  return new HistoryImpl(log, log.length)
+}
+
+/** The results of the calls in `content`, one for each, in call order. */
+const pair = (
+  content: AssistantContent,
+  results: ReadonlyArray<Prompt.ToolResultPartEncoded>
+): ReadonlyArray<Prompt.ToolResultPartEncoded> => {
+  const answers: Array<Prompt.ToolResultPartEncoded> = []
+  let inOrder = true
+  for (const part of content) {
+    if (part.type !== "tool-call" || part.providerExecuted === true) continue
+    let answer = results[answers.length]
+    if (answer === undefined || answer.id !== part.id) {
+      inOrder = false
+      answer = results.find((result) => result.id === part.id) ?? interrupted(part)
+    }
+    answers.push(answer)
+  }
+  return inOrder && answers.length === results.length ? results : answers
+}
+
+/**
+ * The tool calls of an assistant message that the application has to answer (not those the provider ran itself).
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const toolCalls = (content: AssistantContent): ReadonlyArray<Prompt.ToolCallPartEncoded> =>
+  content.filter(
+    (part) => part.type === "tool-call" && part.providerExecuted !== true
+  ) as Array<// `filter` does not narrow through the conjunction.
+  Prompt.ToolCallPartEncoded>
+
+/**
+ * The result that stands in for a call which was never answered.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const interrupted = (call: { readonly id: string; readonly name: string }): Prompt.ToolResultPartEncoded => ({
+  type: "tool-result",
+  id: call.id,
+  name: call.name,
+  isFailure: true,
+  result: "The call was interrupted before it returned a result."
+})
+
+/**
+ * Makes a history from messages of any origin.
+ *
+ * **Details**
+ *
+ * Total, and the identity on the messages of a history. System messages are dropped (the agent has its own), tool
+ * results are moved behind the assistant message that asked for them, unanswered calls get an `interrupted`
+ * result, orphaned results and empty assistant messages disappear.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromMessages = (messages: Iterable<Prompt.MessageEncoded>): History => {
+  let history = empty
+  let content: AssistantContent | undefined
+  let results: Array<Prompt.ToolResultPartEncoded> = []
+  const flush = () => {
+    if (content !== undefined) history = appendAssistant(history, content, results)
+    content = undefined
+    results = []
+  }
+  for (const message of messages) {
+    switch (message.role) {
+      case "user": {
+        flush()
+        history = append(history, message)
+        break
+      }
+      case "assistant": {
+        flush()
+        content = typeof message.content === "string" ? textContent(message.content) : message.content
+        break
+      }
+      case "tool": {
+        for (const part of message.content) if (part.type === "tool-result") results.push(part)
+        break
+      }
+    }
+  }
+  flush()
+  return history
+}
+
+const textContent = (text: string): AssistantContent => (text === "" ? [] : [{ type: "text", text }])
+
+/**
+ * Makes a history from an `effect/ai` prompt, by the rules of {@link fromMessages}.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const fromPrompt = (prompt: Prompt.RawInput): History => fromMessages(encodePrompt(Prompt.make(prompt)).content)
+
+const encodePrompt = Schema.encodeSync(Prompt.Prompt)
+
+/**
+ * The conversation as an `effect/ai` prompt, with the system prompt in front if one is given.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toPrompt = (self: History, instructions = ""): Prompt.Prompt =>
+  Prompt.make(instructions === "" ? self : [{ role: "system", content: instructions }, ...self])
+
+/**
+ * A copy of the messages, oldest first.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const toMessages = (self: History): ReadonlyArray<Prompt.MessageEncoded> => impl(self).log.slice(0, self.length)
+
+/**
+ * The newest message, or `undefined` when there is none.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const last = (self: History): Prompt.MessageEncoded | undefined => impl(self).log[self.length - 1]
+
+/**
+ * Keeps the newest `n` turns. A turn begins with a user message and holds all that follows up to the next one, so
+ * a call is never parted from its result.
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const takeTurns = (self: History, n: number): History => {
+  const { log } = impl(self)
+  let start = self.length
+  for (let turns = 0; start > 0 && turns < n;) {
+    start--
+    if (log[start]!.role === "user") turns++
+  }
+  return start === 0 ? self : new HistoryImpl(log.slice(start, self.length), self.length - start)
+}
+
+/**
+ * The text of an assistant message: its text parts, joined.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const text = (content: AssistantContent): string => {
+  let out = ""
+  for (const part of content) if (part.type === "text") out += part.text
+  return out
+}
+
+/**
+ * The text of a user message: its text parts, joined.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const userText = (content: UserContent): string => {
+  if (typeof content === "string") return content
+  let out = ""
+  for (const part of content) if (part.type === "text") out += part.text
+  return out
+}
+
+/**
+ * Schema of {@link History}: encoded as the array of its messages. Decoding repairs by the rules of
+ * {@link fromMessages}.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const History: Schema.Codec<History, ReadonlyArray<Prompt.MessageEncoded>> = Schema.Array(
+  Schema.toEncoded(Prompt.Message)
+).pipe(
+  Schema.decodeTo(
+    Schema.declare(isHistory, { identifier: "History" }),
+    SchemaTransformation.transformEffect({
+      decode: (messages) => Effect.succeed(fromMessages(messages)),
+      encode: (history) => Effect.succeed(toMessages(history))
+    })
+  )
+)

@@ -1,0 +1,416 @@
+/**
+ * Notices that a model is going in circles, and answers it on a ladder: the previous result with a hint, then a
+ * refusal, then a typed stop of the run.
+ *
+ * A deterministic state machine without I/O: {@link observe} sees each call the model asks for and returns a
+ * verdict, {@link settle} sees how an allowed call ended. The same sequence always gives the same verdicts, which
+ * makes the detector a thing to property-test (`effect-agent-runtime/testing` has its laws) and to bench alone.
+ *
+ * **What counts as a loop**
+ *
+ * - *Repeat*: a call that has already succeeded, with no new effect since. Two calls are the same when tool and
+ *   canonical arguments are: key order never matters, numbers count by value. A tool not marked
+ *   `Tool.Readonly` that succeeds with arguments never seen before is a new effect, so reading a file again
+ *   after editing it is fine, while A-A and A-B-A-B are not.
+ * - *Failing*: the same call that has failed `maxFailures` times in a row.
+ * - *Same error*: a tool that has failed `maxSameError` times in a row with the same error, whatever the arguments.
+ *
+ * A call that succeeds for the first time is progress: the ladder and the failure counts start again.
+ *
+ * **Laws**
+ *
+ * 1. Key order of arguments never changes a verdict.
+ * 2. Distinct calls that succeed are never blamed.
+ * 3. A cycle of any period `p <= window` of succeeding calls is blamed at its `2p`-th call or before.
+ * 4. A model that has only `k <= window` distinct calls is stopped after at most {@link bound} turns.
+ * 5. State holds at most `window` calls and `window` tools, whatever the model does.
+ *
+ * Observing and settling cost O(1), canonicalising the arguments aside.
+ *
+ * @since 0.1.0
+ */
+import * as Tool from "effect/ai/Tool"
+import * as Context from "effect/Context"
+import * as Result from "effect/Result"
+import { InvalidAgent } from "./AgentError.ts"
+import { canonical } from "./internal/json.ts"
+
+/**
+ * The settings of a detector, all with a default.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Distinct calls remembered; also the longest cycle found. Default 64. */
+  readonly window?: number | undefined
+  /** Times in a row that the same call may fail before it counts as a loop. Default 3. */
+  readonly maxFailures?: number | undefined
+  /** Times in a row that one tool may fail with the same error before it counts as a loop. Default 5. */
+  readonly maxSameError?: number | undefined
+  /** Looping turns answered with the previous result. Default 2. */
+  readonly replays?: number | undefined
+  /** Looping turns after those that are answered with a refusal. The next one stops the run. Default 2. */
+  readonly refusals?: number | undefined
+  /**
+   * The text of a replay. `{tool_name}` and `{previous_result}` are replaced, the latter by the previous result as
+   * JSON (a text as it is). Default {@link defaultMessage}.
+   */
+  readonly message?: string | undefined
+}
+
+/**
+ * A detector: settings, no state.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LoopDetector {
+  readonly window: number
+  readonly maxFailures: number
+  readonly maxSameError: number
+  readonly replays: number
+  readonly refusals: number
+  readonly message: string
+}
+
+/**
+ * A call as the detector sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Call {
+  readonly tool: string
+  /** The identity of the call, see {@link key}. */
+  readonly key: string
+  /** Which turn asks. All loops of one turn climb the ladder together, by one rung. */
+  readonly turn: number
+  /** The tool is meant to be called again and again (polling): never blamed. */
+  readonly repeatable?: boolean | undefined
+  /** The tool changes nothing, so its success is no new effect. */
+  readonly readOnly?: boolean | undefined
+}
+
+/**
+ * Why a call counts as a loop.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type LoopKind = "repeat" | "failing" | "same-error"
+
+/**
+ * What to do with a call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Verdict = "allow" | "replay" | "refuse" | "stop"
+
+/**
+ * The state of a detector during one run. Owned by its run: {@link observe} and {@link settle} change it in place.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface State {
+  readonly calls: Map<string, CallRecord>
+  readonly tools: Map<string, ToolRecord>
+  /** Counts new effects. A success is repeated only while no new effect has happened since. */
+  effects: number
+  /** Counts first successes. Failure counts from before the last one no longer matter. */
+  progress: number
+  /** Looping turns since the last progress. */
+  rung: number
+  /** The turn that climbed last. */
+  climbedAt: number
+  /** Why the last call that was not allowed counted as a loop. */
+  kind: LoopKind
+}
+
+/** What is remembered of one call. */
+interface CallRecord {
+  /** `effects` when the call last succeeded; -1 before. */
+  succeededAt: number
+  running: boolean
+  failures: number
+  failedAt: number
+  result: unknown
+}
+
+/** What is remembered of one tool. */
+interface ToolRecord {
+  error: string
+  result: unknown
+  sameErrors: number
+  failedAt: number
+}
+
+/**
+ * Marks a tool that is meant to be called again and again with the same arguments, such as a status poll.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import * as Tool from "effect/ai/Tool"
+ * import * as LoopDetector from "effect-agent-runtime/LoopDetector"
+ *
+ * const JobStatus = Tool.make("job_status").annotate(LoopDetector.Repeatable, true)
+ * ```
+ *
+ * @category annotations
+ * @since 0.1.0
+ */
+export const Repeatable = Context.Reference<boolean>("effect-agent-runtime/LoopDetector/Repeatable", {
+  defaultValue: () => false
+})
+
+/**
+ * Gives a tool its own idea of when two calls are the same: the function maps the arguments the model sent to the
+ * value that counts, for example to leave out a free-text comment.
+ *
+ * @category annotations
+ * @since 0.1.0
+ */
+export const Identity = Context.Reference<((params: unknown) => unknown) | undefined>(
+  "effect-agent-runtime/LoopDetector/Identity",
+  { defaultValue: () => undefined }
+)
+
+/**
+ * How the detector is to see the calls of a tool, from the tool's annotations.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Rule {
+  readonly repeatable: boolean
+  readonly readOnly: boolean
+  readonly key: (params: unknown) => string
+}
+
+/**
+ * The rule of a tool, from its annotations {@link Repeatable}, {@link Identity} and `Tool.Readonly`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const rule = (tool: Tool.Any): Rule => {
+  const identity = Context.get(tool.annotations, Identity)
+  return {
+    repeatable: Context.get(tool.annotations, Repeatable),
+    readOnly: Context.get(tool.annotations, Tool.Readonly),
+    key: (params) => key(tool.name, identity === undefined ? params : identify(identity, params))
+  }
+}
+
+/** The identity of arguments that the tool's function can read; others, malformed by the model, stand for themselves. */
+const identify = (identity: (params: unknown) => unknown, params: unknown): unknown =>
+  Result.getOrElse(
+    Result.try(() => identity(params)),
+    () => params
+  )
+
+/**
+ * The text of a replay unless another is set: the message of the original `agent-runtime`.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultMessage: string =
+  "You already called the tool '{tool_name}' with these exact parameters and received a response: {previous_result}. "
+  + "Please use the previous result instead of calling it again. "
+  + "If you need different information, try calling with different parameters."
+
+/**
+ * Makes a detector.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: Options = {}): LoopDetector => ({
+  window: setting("window", 1, options.window ?? 64),
+  maxFailures: setting("maxFailures", 1, options.maxFailures ?? 3),
+  maxSameError: setting("maxSameError", 1, options.maxSameError ?? 5),
+  replays: setting("replays", 0, options.replays ?? 2),
+  refusals: setting("refusals", 0, options.refusals ?? 2),
+  message: options.message ?? defaultMessage
+})
+
+const setting = (field: string, least: number, value: number): number => {
+  if (Number.isInteger(value) && value >= least) return value
+  throw new InvalidAgent({
+    field: `loopDetector.${field}`,
+    issue: `must be an integer of at least ${least}, is ${value}`
+  })
+}
+
+/**
+ * The state at the beginning of a run.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const initial = (): State => ({
+  calls: new Map(),
+  tools: new Map(),
+  effects: 0,
+  progress: 0,
+  rung: 0,
+  climbedAt: -1,
+  kind: "repeat"
+})
+
+/**
+ * The identity of a call: the tool's name and its canonical arguments.
+ *
+ * **Details**
+ *
+ * Arguments that are not JSON (text, as the model wrote it) are told apart by that text, so a malformed call is
+ * never mistaken for a correct one; missing arguments, `""` and `null` are `{}`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const key = (tool: string, params: unknown): string =>
+  params === undefined || params === null || params === "" ? `${tool}:{}` : `${tool}:${canonical(params)}`
+
+/**
+ * Judges a call that the model asks for.
+ *
+ * **Details**
+ *
+ * - `"allow"`: run it, then {@link settle} it.
+ * - `"replay"`: do not run it; answer with {@link replayMessage}.
+ * - `"refuse"`: do not run it; answer with {@link refusalMessage}.
+ * - `"stop"`: end the run.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const observe = (self: LoopDetector, state: State, call: Call): Verdict => {
+  if (call.repeatable === true) return "allow"
+  const record = recall(state.calls, call.key, self.window, newCallRecord)
+  const kind = blame(self, state, record, state.tools.get(call.tool))
+  if (kind === undefined) {
+    record.running = true
+    return "allow"
+  }
+  state.kind = kind
+  if (state.climbedAt !== call.turn) {
+    state.climbedAt = call.turn
+    state.rung++
+  }
+  if (state.rung <= self.replays) return "replay"
+  return state.rung <= self.replays + self.refusals ? "refuse" : "stop"
+}
+
+const blame = (
+  self: LoopDetector,
+  state: State,
+  record: CallRecord,
+  tool: ToolRecord | undefined
+): LoopKind | undefined => {
+  if (record.running || record.succeededAt === state.effects) return "repeat"
+  if (record.failedAt === state.progress && record.failures >= self.maxFailures) return "failing"
+  if (tool !== undefined && tool.failedAt === state.progress && tool.sameErrors >= self.maxSameError) {
+    return "same-error"
+  }
+  return undefined
+}
+
+/**
+ * Tells the detector how an allowed call ended: with a result, or with an error to compare with earlier ones.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const settle = (
+  self: LoopDetector,
+  state: State,
+  call: Call,
+  outcome: { readonly isFailure: boolean; readonly result: unknown }
+): void => {
+  if (call.repeatable === true) return
+  const record = recall(state.calls, call.key, self.window, newCallRecord)
+  record.running = false
+  record.result = outcome.result
+  if (outcome.isFailure) {
+    const tool = recall(state.tools, call.tool, self.window, newToolRecord)
+    const error = canonical(outcome.result)
+    tool.sameErrors = tool.failedAt === state.progress && tool.error === error ? tool.sameErrors + 1 : 1
+    tool.error = error
+    tool.result = outcome.result
+    tool.failedAt = state.progress
+    record.failures = record.failedAt === state.progress ? record.failures + 1 : 1
+    record.failedAt = state.progress
+    return
+  }
+  if (record.succeededAt === -1) {
+    state.progress++
+    state.rung = 0
+    if (call.readOnly !== true) state.effects++
+  }
+  record.succeededAt = state.effects
+  record.failures = 0
+}
+
+const newCallRecord = (): CallRecord => ({
+  succeededAt: -1,
+  running: false,
+  failures: 0,
+  failedAt: -1,
+  result: undefined
+})
+
+const newToolRecord = (): ToolRecord => ({ error: "", result: undefined, sameErrors: 0, failedAt: -1 })
+
+/** The record of a key, made the newest; the oldest is forgotten when there are more than the window holds. */
+const recall = <A>(records: Map<string, A>, key: string, window: number, make: () => A): A => {
+  const known = records.get(key)
+  if (known !== undefined) {
+    records.delete(key)
+    records.set(key, known)
+    return known
+  }
+  const record = make()
+  records.set(key, record)
+  if (records.size > window) records.delete(records.keys().next().value!)
+  return record
+}
+
+/**
+ * The answer to a replayed call: the template with the tool's name and its previous result, or the tool's last error
+ * when this very call has none.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const replayMessage = (self: LoopDetector, state: State, call: Call): string => {
+  const previous = state.calls.get(call.key)?.result ?? state.tools.get(call.tool)?.result
+  const result = typeof previous === "string" ? previous : (JSON.stringify(previous) ?? "no result")
+  // Functions, because `$` in a result must not act as a replacement pattern.
+  return self.message.replaceAll("{tool_name}", () => call.tool).replaceAll("{previous_result}", () => result)
+}
+
+/**
+ * The answer to a refused call.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const refusalMessage = (call: Call): string =>
+  `The call of '${call.tool}' was refused: you are repeating calls without making progress. `
+  + "Answer with what you know, or do something different. The run is stopped if the repetition goes on."
+
+/**
+ * The most turns that a model with only `distinctCalls` distinct calls (at most `window`) can take before the
+ * detector stops it: each first success opens a stretch in which every call may still fail `maxFailures` times and
+ * succeed once before it is blamed, and a stretch ends in at most `replays + refusals` answered turns.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const bound = (self: LoopDetector, distinctCalls: number): number =>
+  (distinctCalls + 1) * (distinctCalls * (self.maxFailures + 1) + self.replays + self.refusals) + 1

@@ -1,0 +1,29 @@
+/**
+ * The run that the current fiber works for, so that a run started by a tool knows its parent. Tool handlers inherit
+ * it, and with it everything they call.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { AgentEvent } from "../AgentEvent.ts"
+import type { Usage } from "../Usage.ts"
+
+/** Watches a run. */
+export interface Observer {
+  /** Receives events in order, in batches. Synchronous. */
+  readonly publish: (events: ReadonlyArray<AgentEvent>) => void
+  /** What to wait for before going on when the observer cannot keep up; `undefined` when it can. */
+  readonly congestion: () => Effect.Effect<void> | undefined
+}
+
+/** What a child run needs of its parent. */
+export interface CurrentRun {
+  readonly id: string
+  /** Receives the events of child runs too; absent when nobody watches the parent. */
+  readonly observer: Observer | undefined
+  /** Tells the parent that a child has ended. */
+  readonly childEnded: (childRunId: string, childAgent: string, usage: Usage) => void
+}
+
+export const CurrentRun = Context.Reference<CurrentRun | undefined>("effect-agent-runtime/CurrentRun", {
+  defaultValue: () => undefined
+})

@@ -1,0 +1,326 @@
+/**
+ * The agent loop: asks the machine for the next command, carries it out, tells the machine what happened.
+ */
+import type * as AiError from "effect/ai/AiError"
+import type { FinishReason } from "effect/ai/Response"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import type { AgentErrorReason } from "../AgentError.ts"
+import { AgentError, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
+import { EventHub } from "../EventHub.ts"
+import type { AssistantContent, History } from "../History.ts"
+import * as Histories from "../History.ts"
+import type { Delta, LlmRequest } from "../Llm.ts"
+import { Llm } from "../Llm.ts"
+import { bind } from "../Toolbox.ts"
+import type { Usage } from "../Usage.ts"
+import type { Observer } from "./currentRun.ts"
+import { CurrentRun } from "./currentRun.ts"
+import { decide, initial, partial } from "./machine.ts"
+import type { Definition, Run } from "./run.ts"
+import { emit, flush, head } from "./run.ts"
+import { answerCalls, intercept } from "./toolBatch.ts"
+
+/** What a run results in; `Agent` gives it its types. */
+export interface RunResult {
+  readonly output: unknown
+  readonly text: string
+  readonly history: History
+  readonly usage: Usage
+  readonly turns: number
+  readonly finishReason: FinishReason
+  readonly duration: Duration.Duration
+}
+
+/**
+ * Runs an agent on a conversation. `observe` watches this run and its children; the hub in the context does anyway.
+ */
+export const interpret = (
+  definition: Definition,
+  history: History,
+  observe?: Observer | undefined
+): Effect.Effect<RunResult, unknown, Llm> =>
+  Effect.withFiber((fiber) => {
+    const run = begin(definition, fiber, observe)
+    return Effect.onExitPrimitive(
+      Effect.gen(() => loop(run, Context.getUnsafe(fiber.context, Llm), history)),
+      (exit) => (run.state.phase === "ended" ? undefined : cutShort(run, exit))
+    )
+  })
+
+const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, observe: Observer | undefined): Run => {
+  const { context } = fiber
+  const hub = fiber.getRef(EventHub)
+  const parent = fiber.getRef(CurrentRun)
+  const clock = fiber.getRef(Clock.Clock)
+  const local = combine(parent?.observer, observe)
+  const observer = combine(hub, local)
+  const run: Run = {
+    definition,
+    state: initial(),
+    toolbox: bind(definition.toolkit, context, () => ({
+      id: run.id,
+      observer: local,
+      childEnded: (childRunId, childAgent, usage) =>
+        emit(run, { ...head(run), _tag: "ChildRunEnded", childRunId, childAgent, usage })
+    })),
+    parent,
+    id: observer === undefined ? "" : makeId(fiber.getRef(Random.Random)),
+    observer,
+    dispatcher: fiber.currentDispatcher,
+    clock,
+    startedAt: clock.currentTimeMillisUnsafe(),
+    offset: 0,
+    buffer: [],
+    calling: false,
+    callIds: undefined
+  }
+  return run
+}
+
+const combine = (self: Observer | undefined, that: Observer | undefined): Observer | undefined => {
+  if (self === undefined || that === undefined) return self ?? that
+  return {
+    publish: (events) => {
+      self.publish(events)
+      that.publish(events)
+    },
+    congestion: () => {
+      const first = self.congestion()
+      const second = that.congestion()
+      return first === undefined || second === undefined ? (first ?? second) : Effect.andThen(first, second)
+    }
+  }
+}
+
+/** 53 random bits: unique among the runs of an application, and reproducible under a seeded `Random`. */
+const makeId = (random: { nextDoubleUnsafe(): number }): string =>
+  `run_${Math.floor(random.nextDoubleUnsafe() * Number.MAX_SAFE_INTEGER).toString(36)}`
+
+function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Return<RunResult, unknown> {
+  const { definition, state } = run
+  const { policy } = definition
+  emit(run, { ...head(run), _tag: "RunStarted", history })
+  const invalid = validate(history)
+  if (invalid !== undefined) return yield* Effect.fail(failed(run, new InvalidInput({ issue: invalid })))
+  let { instructions } = definition
+  if (typeof instructions !== "string") {
+    const prepared = yield* Effect.exit(instructions(lastPrompt(history)))
+    if (Exit.isFailure(prepared)) return yield* raise(run, prepared.cause)
+    instructions = prepared.value
+  }
+
+  while (true) {
+    const elapsedMillis = policy.stopWhen.usesClock ? run.clock.currentTimeMillisUnsafe() - run.startedAt : 0
+    const command = decide(policy, state, elapsedMillis)
+    switch (command._tag) {
+      case "CallModel": {
+        const error = yield* callModel(run, llm, instructions)
+        if (error !== undefined) return yield* Effect.fail(failed(run, new ModelFailed({ error })))
+        break
+      }
+      case "AnswerCalls": {
+        const raised = yield* answerCalls(run, command.calls)
+        if (raised !== undefined) return yield* raise(run, Cause.fail(raised.error))
+        endTurn(run)
+        break
+      }
+      case "DecodeOutput": {
+        const decoded = yield* Effect.exit(definition.output!.decode(state.text))
+        if (Exit.isSuccess(decoded)) return complete(run, decoded.value)
+        const issue = rejectOutput(run, decoded.cause)
+        if (issue !== undefined) return yield* Effect.fail(failed(run, issue))
+        break
+      }
+      case "Complete":
+        return complete(run, state.text)
+      case "Fail":
+        return yield* Effect.fail(failed(run, command.reason))
+    }
+  }
+}
+
+/** Why a conversation cannot be answered, or `undefined`. */
+const validate = (history: History): string | undefined => {
+  const last = Histories.last(history)
+  if (last === undefined) return "there is no prompt and no history"
+  return last.role === "assistant" ? "there is no prompt, and the history ends with an answer" : undefined
+}
+
+const lastPrompt = (history: History): string => {
+  const last = Histories.last(history)
+  return last?.role === "user" ? Histories.userText(last.content) : ""
+}
+
+/** One model call. Returns the error of a call that failed. */
+function* callModel(
+  run: Run,
+  llm: Llm["Service"],
+  instructions: string
+): Effect.fn.Return<AiError.AiError | undefined> {
+  const { definition, state } = run
+  const observed = run.observer !== undefined
+  const turn = state.turns + 1
+  if (observed) {
+    const congested = run.observer?.congestion()
+    if (congested !== undefined) {
+      flush(run)
+      yield* congested
+    }
+    const { names: tools } = definition.toolkit
+    emit(run, { ...head(run), _tag: "TurnStarted", turn })
+    emit(run, { ...head(run), _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
+  }
+  const startedAt = observed ? run.clock.currentTimeMillisUnsafe() : 0
+  const request: LlmRequest = {
+    instructions,
+    history: state.history,
+    tools: definition.toolkit.tools,
+    // A forced choice holds for the first turn only, or the model could never answer.
+    toolChoice: turn === 1 || definition.toolChoice === "none" ? definition.toolChoice : "auto",
+    sampling: definition.sampling,
+    output: definition.output?.format
+  }
+  run.calling = true
+  const exit = yield* Effect.exit(
+    llm.generate(request, observed ? (delta) => emitDelta(run, turn, delta) : definition.streaming ? ignore : undefined)
+  )
+  run.calling = false
+  if (Exit.isFailure(exit)) {
+    const error = Cause.findError(exit.cause)
+    if (Result.isFailure(error)) return yield* Effect.failCause(error.failure)
+    if (observed) {
+      const { message, reason } = error.success
+      emit(run, { ...head(run), _tag: "ModelCallFailed", turn, reason: reason._tag, message })
+    }
+    return error.success
+  }
+  const { finishReason, model, tokens } = exit.value
+  const content = uniqueCallIds(run, turn, exit.value.content)
+  const durationMillis = observed ? run.clock.currentTimeMillisUnsafe() - startedAt : 0
+  emit(run, { ...head(run), _tag: "ModelCallCompleted", turn, content, finishReason, tokens, model, durationMillis })
+  return undefined
+}
+
+const ignore = () => {}
+
+const emitDelta = (run: Run, turn: number, piece: Delta): void => {
+  const { delta } = piece
+  switch (piece.type) {
+    case "text":
+      return emit(run, { ...head(run), _tag: "TextDelta", turn, delta })
+    case "reasoning":
+      return emit(run, { ...head(run), _tag: "ReasoningDelta", turn, delta })
+    case "tool-params":
+      return emit(run, { ...head(run), _tag: "ToolParamsDelta", turn, id: piece.id, name: piece.name, delta })
+  }
+}
+
+/** Models repeat call ids, or leave them out. Within a run they are unique. */
+const uniqueCallIds = (run: Run, turn: number, content: AssistantContent): AssistantContent => {
+  let unique: Array<AssistantContent[number]> | undefined
+  for (let i = 0; i < content.length; i++) {
+    const part = content[i]!
+    if (part.type !== "tool-call" || part.providerExecuted === true) continue
+    const ids = (run.callIds ??= new Set())
+    let { id } = part
+    if (id === "" || ids.has(id)) {
+      id = `${id || "call"}_${turn}_${i}`
+      unique ??= content.slice()
+      unique[i] = { ...part, id }
+    }
+    ids.add(id)
+  }
+  return unique ?? content
+}
+
+/** Sends an invalid answer back to the model; returns the reason to give up when there have been enough. */
+const rejectOutput = (run: Run, cause: Cause.Cause<{ readonly message: string }>): OutputInvalid | undefined => {
+  const { definition, state } = run
+  const error = Cause.findError(cause)
+  const issue = Result.isSuccess(error) ? error.success.message : Cause.pretty(cause)
+  const attempts = state.rejections + 1
+  if (attempts > definition.policy.outputRetries) return new OutputInvalid({ text: state.text, issue, attempts })
+  const feedback =
+    `Your answer does not have the required format: ${issue}\n`
+    + "Answer again with JSON in the required format, and nothing else."
+  emit(run, { ...head(run), _tag: "OutputRejected", turn: state.turns, issue, feedback })
+  endTurn(run)
+  return undefined
+}
+
+const endTurn = (run: Run): void => {
+  if (run.observer !== undefined) emit(run, { ...head(run), _tag: "TurnCompleted", turn: run.state.turns })
+}
+
+const complete = (run: Run, output: unknown): RunResult => {
+  const { state } = run
+  const { finishReason, history, text, turns, usage } = state
+  if (state.phase === "answered") endTurn(run)
+  const durationMillis = run.clock.currentTimeMillisUnsafe() - run.startedAt
+  emit(run, { ...head(run), _tag: "RunCompleted", text, output, usage, turns, durationMillis })
+  end(run)
+  return { output, text, history, usage, turns, finishReason, duration: Duration.millis(durationMillis) }
+}
+
+/** Ends the run with a failure of its own. */
+const failed = (run: Run, reason: AgentErrorReason): AgentError => {
+  const error = new AgentError({ agent: run.definition.name, reason, partial: partial(run.state) })
+  endFailed(run, reason._tag, reason.message)
+  return error
+}
+
+/** Ends the run with a failure that is not its own: that of a tool, or of the instructions. */
+const raise = (run: Run, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
+  const error = Cause.squash(cause)
+  const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+  endFailed(run, Predicate.hasProperty(error, "_tag") ? String(error._tag) : "Error", message)
+  return Effect.failCause(cause)
+}
+
+const endFailed = (run: Run, reason: string, message: string): void => {
+  endCalls(run)
+  const { turns, usage } = run.state
+  const durationMillis = run.clock.currentTimeMillisUnsafe() - run.startedAt
+  emit(run, { ...head(run), _tag: "RunFailed", reason, message, usage: { ...usage }, turns, durationMillis })
+  end(run)
+}
+
+/** The run was interrupted, or died of a defect in a provider. */
+const cutShort = (run: Run, exit: Exit.Exit<unknown, unknown>): undefined => {
+  const { turns, usage } = run.state
+  if (Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)) {
+    endFailed(run, "Defect", Cause.pretty(exit.cause))
+    return
+  }
+  if (run.calling) emit(run, { ...head(run), _tag: "ModelCallInterrupted", turn: turns + 1 })
+  endCalls(run)
+  const durationMillis = run.clock.currentTimeMillisUnsafe() - run.startedAt
+  emit(run, { ...head(run), _tag: "RunInterrupted", usage: { ...usage }, turns, durationMillis })
+  end(run)
+}
+
+/** Answers the calls that the end of the run leaves open. */
+const endCalls = (run: Run): void => {
+  const { pending, turns: turn } = run.state
+  if (pending === undefined) return
+  for (const call of pending.calls) {
+    if (call.answer !== undefined) continue
+    const { id, name, verdict } = call
+    if (verdict === "stop") intercept(run, call, verdict)
+    else emit(run, { ...head(run), _tag: "ToolCallInterrupted", turn, id, name })
+  }
+}
+
+const end = (run: Run): void => {
+  flush(run)
+  run.parent?.childEnded(run.id, run.definition.name, run.state.usage)
+}

@@ -1,0 +1,79 @@
+/**
+ * One run in progress: its state, and the way its events take. `emit` applies an event to the state and hands it to
+ * whoever watches, in batches: a batch goes out when the run suspends, and at the latest when it ends.
+ */
+import type * as Clock from "effect/Clock"
+import type * as Effect from "effect/Effect"
+import type { SchedulerDispatcher } from "effect/Scheduler"
+import type { AgentEvent } from "../AgentEvent.ts"
+import type { OutputFormat, Sampling, ToolChoice } from "../Llm.ts"
+import type { Bound, Compiled } from "../Toolbox.ts"
+import type { CurrentRun, Observer } from "./currentRun.ts"
+import type { Policy, State } from "./machine.ts"
+import { evolve } from "./machine.ts"
+
+/** An agent, as the engine needs it. */
+export interface Definition {
+  readonly name: string
+  readonly instructions: string | ((prompt: string) => Effect.Effect<string, unknown>)
+  readonly toolkit: Compiled
+  readonly policy: Policy
+  readonly toolConcurrency: number
+  readonly sampling: Sampling
+  readonly toolChoice: ToolChoice
+  readonly output: Output | undefined
+  /** Stream model calls even when nobody watches. */
+  readonly streaming: boolean
+}
+
+/** The format of the final answer and its decoder. */
+export interface Output {
+  readonly format: OutputFormat
+  readonly decode: (text: string) => Effect.Effect<unknown, { readonly message: string }>
+}
+
+/** A run in progress. */
+export interface Run {
+  readonly definition: Definition
+  readonly state: State
+  readonly toolbox: Bound
+  readonly parent: CurrentRun | undefined
+  /** `""` when nobody watches. */
+  readonly id: string
+  readonly observer: Observer | undefined
+  readonly dispatcher: SchedulerDispatcher
+  readonly clock: Clock.Clock
+  readonly startedAt: number
+  offset: number
+  /** Events that have not gone out yet. */
+  buffer: Array<AgentEvent>
+  /** A model call is in flight. */
+  calling: boolean
+  /** The call ids of this run; made with the first. */
+  callIds: Set<string> | undefined
+}
+
+/** What every event of the run begins with. */
+export const head = (run: Run) => ({
+  runId: run.id,
+  parentRunId: run.parent?.id,
+  agent: run.definition.name,
+  offset: run.offset++,
+  timestamp: run.observer === undefined ? 0 : run.clock.currentTimeMillisUnsafe()
+})
+
+/** Applies an event and passes it on. Nothing happens to a run that has ended: a late delta of a provider is lost. */
+export const emit = (run: Run, event: AgentEvent): void => {
+  if (run.state.phase === "ended") return
+  evolve(run.definition.policy, run.state, event)
+  if (run.observer === undefined) return
+  if (run.buffer.push(event) === 1) run.dispatcher.scheduleTask(() => flush(run), 0)
+}
+
+/** Hands over the events that wait. */
+export const flush = (run: Run): void => {
+  const events = run.buffer
+  if (events.length === 0) return
+  run.buffer = []
+  run.observer!.publish(events)
+}

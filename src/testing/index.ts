@@ -1,0 +1,6 @@
+/**
+ * What tests of agents need: a scripted model, arbitraries, and the laws that runs and detectors obey.
+ *
+ * @since 0.1.0
+ */
+export * as ScriptedLlm from "./ScriptedLlm.ts"
