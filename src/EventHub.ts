@@ -148,13 +148,17 @@ export const make = Effect.fnUntraced(function* (
       if (past.length > replay * 2) past = past.slice(-replay)
     }
     if (subscribers.size > 0) {
-      PubSub.publishUnsafe(pubsub, { first: position, events })
-      for (const subscriber of subscribers) admit(subscriber, events)
+      // Room first: a waiting subscriber runs, and takes, while the batch is being published.
+      for (const subscriber of subscribers) makeRoom(subscriber, events)
+      const first = position
+      position += events.length
+      PubSub.publishUnsafe(pubsub, { first, events })
+    } else {
+      position += events.length
     }
-    position += events.length
   }
 
-  const admit = (subscriber: Subscriber, events: ReadonlyArray<AgentEvent>): void => {
+  const makeRoom = (subscriber: Subscriber, events: ReadonlyArray<AgentEvent>): void => {
     subscriber.backlog += wanted(subscriber, events)
     if (subscriber.backlog <= subscriber.capacity) return
     if (subscriber.backpressure) {
@@ -162,7 +166,7 @@ export const make = Effect.fnUntraced(function* (
       return
     }
     while (subscriber.backlog > subscriber.capacity) {
-      // The oldest batch still in the queue; none is left when the subscriber has been handed the only one.
+      // The oldest that waits; there is none when the new batch alone is more than the capacity.
       const [oldest] = subscriber.subscription.subscription.pollUpTo(1)
       if (oldest === undefined) return
       const count = wanted(subscriber, oldest.events)

@@ -20,6 +20,8 @@ export interface CurrentRun {
   readonly id: string
   /** Receives the events of child runs too; absent when nobody watches the parent. */
   readonly observer: Observer | undefined
+  /** Hands over the parent's events that wait. */
+  readonly flush: () => void
   /** Tells the parent that a child has ended. */
   readonly childEnded: (childRunId: string, childAgent: string, usage: Usage) => void
 }

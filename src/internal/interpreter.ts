@@ -69,6 +69,7 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     toolbox: bind(definition.toolkit, context, () => ({
       id: run.id,
       observer: local,
+      flush: () => flush(run),
       childEnded: (childRunId, childAgent, usage) =>
         emit(run, { ...head(run), _tag: "ChildRunEnded", childRunId, childAgent, usage })
     })),
@@ -170,11 +171,9 @@ function* callModel(
   const observed = run.observer !== undefined
   const turn = state.turns + 1
   if (observed) {
+    flush(run)
     const congested = run.observer?.congestion()
-    if (congested !== undefined) {
-      flush(run)
-      yield* congested
-    }
+    if (congested !== undefined) yield* congested
     const { names: tools } = definition.toolkit
     emit(run, { ...head(run), _tag: "TurnStarted", turn })
     emit(run, { ...head(run), _tag: "ModelCallStarted", turn, messages: state.history.length, tools })

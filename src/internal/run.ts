@@ -70,8 +70,9 @@ export const emit = (run: Run, event: AgentEvent): void => {
   if (run.buffer.push(event) === 1) run.dispatcher.scheduleTask(() => flush(run), 0)
 }
 
-/** Hands over the events that wait. */
+/** Hands over the events that wait, those of the parent first: they are older. */
 export const flush = (run: Run): void => {
+  run.parent?.flush()
   const events = run.buffer
   if (events.length === 0) return
   run.buffer = []

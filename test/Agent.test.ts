@@ -1,0 +1,872 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Agent from "effect-agent-runtime/Agent"
+import type { AgentError } from "effect-agent-runtime/AgentError"
+import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
+import * as EventHub from "effect-agent-runtime/EventHub"
+import * as History from "effect-agent-runtime/History"
+import { Llm } from "effect-agent-runtime/Llm"
+import * as LoopDetector from "effect-agent-runtime/LoopDetector"
+import * as StopCondition from "effect-agent-runtime/StopCondition"
+import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import * as Toolbox from "effect-agent-runtime/Toolbox"
+import * as Usage from "effect-agent-runtime/Usage"
+import * as AiError from "effect/ai/AiError"
+import * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+import { calculate, MathTools, MathToolsLayer } from "./support/calculator.ts"
+
+const mathBot = Agent.make("math-bot", { instructions: "Use tools.", toolkit: MathTools })
+
+/** Runs with a scripted model that the test can look at afterwards. */
+const scripted = (script: ReadonlyArray<ScriptedLlm.Turn>, otherwise?: ScriptedLlm.Turn) => {
+  const model = ScriptedLlm.make(script, otherwise)
+  return { ...model, requests: model.requests, layer: Layer.succeed(Llm, model) }
+}
+
+const tags = (events: Iterable<AgentEvent>) => Array.from(events, (event) => event._tag)
+
+/** The error that a run fails with. */
+const failure = <A, E, R>(run: Effect.Effect<A, E, R>) => Effect.flip(run)
+
+const toolResults = (history: History.History) =>
+  History.toMessages(history).flatMap((message) =>
+    message.role === "tool" ? message.content.filter((part) => part.type === "tool-result") : []
+  )
+
+const overloaded = AiError.make({
+  module: "Test",
+  method: "generate",
+  reason: new AiError.InternalProviderError({ description: "overloaded" })
+})
+
+describe("run", () => {
+  it.effect("answers without tools in one turn", () =>
+    Effect.gen(function* () {
+      const model = scripted(["Hello, world"])
+      const result = yield* Agent.run(Agent.make("helper", { instructions: "Be kind." }), "Hi").pipe(
+        Effect.provide(model.layer)
+      )
+      assert.strictEqual(result.output, "Hello, world")
+      assert.strictEqual(result.text, "Hello, world")
+      assert.strictEqual(result.turns, 1)
+      assert.strictEqual(result.finishReason, "stop")
+      assert.deepStrictEqual(result.usage, { ...Usage.zero, inputTokens: 10, outputTokens: 5, modelCalls: 1 })
+      assert.isTrue(Duration.isDuration(result.duration))
+      assert.deepStrictEqual(History.toMessages(result.history), [
+        { role: "user", content: "Hi" },
+        { role: "assistant", content: [{ type: "text", text: "Hello, world" }] }
+      ])
+      assert.strictEqual(model.requests[0]!.instructions, "Be kind.")
+    })
+  )
+
+  it.effect("runs tools and feeds their results back", () =>
+    Effect.gen(function* () {
+      const model = scripted([calculate("add", 5, 3), calculate("multiply", 8, 2), "It is 16"])
+      const result = yield* Agent.run(mathBot, "(5 + 3) * 2?").pipe(Effect.provide([MathToolsLayer, model.layer]))
+      assert.strictEqual(result.output, "It is 16")
+      assert.strictEqual(result.turns, 3)
+      assert.strictEqual(result.usage.toolCalls, 2)
+      assert.strictEqual(result.usage.modelCalls, 3)
+      assert.deepStrictEqual(
+        toolResults(result.history).map((part) => part.result),
+        [{ result: 8 }, { result: 16 }]
+      )
+      // The second request sees the first call with its result, not what came later.
+      assert.strictEqual(model.requests[1]!.history.length, 3)
+      assert.strictEqual(History.last(model.requests[1]!.history)!.role, "tool")
+      assert.deepStrictEqual(
+        model.requests[0]!.tools.map((tool) => tool.name),
+        ["calculator"]
+      )
+    })
+  )
+
+  it.effect("goes on with a conversation", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("helper")
+      const model = scripted(["Hi Ada", "You are Ada"])
+      const program = Effect.gen(function* () {
+        const first = yield* Agent.run(agent, "I am Ada")
+        return yield* Agent.run(agent, { history: first.history, prompt: "Who am I?" })
+      })
+      const result = yield* Effect.provide(program, model.layer)
+      assert.strictEqual(result.output, "You are Ada")
+      assert.deepStrictEqual(
+        History.toMessages(model.requests[1]!.history).map((message) => message.role),
+        ["user", "assistant", "user"]
+      )
+    })
+  )
+
+  it.effect("takes files in a prompt", () =>
+    Effect.gen(function* () {
+      const model = scripted(["A cat"])
+      const image = { type: "file", mediaType: "image/png", data: "AAAA" } as const
+      yield* Agent.run(Agent.make("helper"), [{ type: "text", text: "What is it?" }, image]).pipe(
+        Effect.provide(model.layer)
+      )
+      assert.deepStrictEqual(History.toMessages(model.requests[0]!.history), [
+        { role: "user", content: [{ type: "text", text: "What is it?" }, image] }
+      ])
+    })
+  )
+
+  it.effect("refuses an input that leaves nothing to answer", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("helper")
+      const answered = History.appendAssistant(History.appendUser(History.empty, "Hi"), [
+        { type: "text", text: "Hello" }
+      ])
+      for (const input of [{}, { history: History.empty }, { history: answered }]) {
+        const model = scripted(["never"])
+        const error = yield* failure(Agent.run(agent, input)).pipe(Effect.provide(model.layer))
+        assert.strictEqual(error.reason._tag, "InvalidInput")
+        assert.strictEqual(model.requests.length, 0)
+      }
+    })
+  )
+
+  it.effect("resumes a failed run from its partial history", () =>
+    Effect.gen(function* () {
+      const model = scripted([calculate("add", 1, 2), overloaded, "It is 3"])
+      const program = Effect.gen(function* () {
+        const error = yield* failure(Agent.run(mathBot, "1 + 2?"))
+        return yield* Agent.run(mathBot, { history: error.partial.history })
+      })
+      const result = yield* Effect.provide(program, [MathToolsLayer, model.layer])
+      assert.strictEqual(result.output, "It is 3")
+      assert.strictEqual(model.requests.length, 3)
+      assert.strictEqual(toolResults(result.history).length, 1)
+    })
+  )
+
+  it.effect("computes instructions from the prompt", () =>
+    Effect.gen(function* () {
+      const model = scripted(["ok"])
+      const agent = Agent.make("helper", { instructions: (prompt) => Effect.succeed(`Answer: ${prompt}`) })
+      yield* Agent.run(agent, "Hi").pipe(Effect.provide(model.layer))
+      assert.strictEqual(model.requests[0]!.instructions, "Answer: Hi")
+    })
+  )
+
+  it.effect("fails with the failure of its instructions", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("helper", { instructions: () => Effect.fail("no template" as const) })
+      const error = yield* failure(Agent.run(agent, "Hi")).pipe(Effect.provide(ScriptedLlm.layer(["never"])))
+      assert.strictEqual(error, "no template")
+    })
+  )
+
+  it.effect("sends the sampling it was given, and nothing else", () =>
+    Effect.gen(function* () {
+      const model = scripted(["a", "b"])
+      const sampling = { model: "m", temperature: 0.7, topP: 0.9, maxTokens: 100, stop: ["END"], seed: 7 }
+      yield* Agent.run(Agent.make("set", sampling), "Hi").pipe(Effect.provide(model.layer))
+      yield* Agent.run(Agent.make("unset"), "Hi").pipe(Effect.provide(model.layer))
+      assert.deepStrictEqual(model.requests[0]!.sampling, sampling)
+      assert.deepStrictEqual(
+        Object.values(model.requests[1]!.sampling).filter((value) => value !== undefined),
+        []
+      )
+    })
+  )
+
+  it.effect("forces a tool on the first turn only, so that the model can answer", () =>
+    Effect.gen(function* () {
+      const model = scripted([calculate("add", 1, 1), "2"])
+      const agent = Agent.make("forced", { toolkit: MathTools, toolChoice: { tool: "calculator" } })
+      yield* Agent.run(agent, "1 + 1?").pipe(Effect.provide([MathToolsLayer, model.layer]))
+      assert.deepStrictEqual(
+        model.requests.map((request) => request.toolChoice),
+        [{ tool: "calculator" }, "auto"]
+      )
+    })
+  )
+
+  it.effect("streams unobserved model calls only when asked to", () =>
+    Effect.gen(function* () {
+      const streamed: Array<boolean> = []
+      const model = Layer.succeed(Llm, {
+        generate: (_, onDelta) => {
+          streamed.push(onDelta !== undefined)
+          return ScriptedLlm.make(["ok"]).generate(_, onDelta)
+        }
+      })
+      yield* Agent.run(Agent.make("quiet"), "Hi").pipe(Effect.provide(model))
+      yield* Agent.run(Agent.make("loud", { streaming: true }), "Hi").pipe(Effect.provide(model))
+      yield* Stream.runDrain(Agent.stream(Agent.make("watched"), "Hi")).pipe(Effect.provide(model))
+      assert.deepStrictEqual(streamed, [false, true, true])
+    })
+  )
+})
+
+describe("limits", () => {
+  const endless = () => scripted([], (request) => calculate("add", 0, request.history.length))
+
+  it.effect("stops after 10 turns by default, with the run so far", () =>
+    Effect.gen(function* () {
+      const model = endless()
+      const error = yield* failure(Agent.run(mathBot, "go")).pipe(Effect.provide([MathToolsLayer, model.layer]))
+      assert.isTrue(error._tag === "AgentError" && error.reason._tag === "TurnLimitReached")
+      assert.strictEqual(error.partial.turns, 10)
+      assert.strictEqual(error.partial.usage.toolCalls, 10)
+      assert.strictEqual(toolResults(error.partial.history).length, 10)
+      assert.strictEqual(model.requests.length, 10)
+    })
+  )
+
+  it.effect("has the same limit for every way to run", () =>
+    Effect.gen(function* () {
+      const run = endless()
+      yield* Effect.ignore(Agent.run(mathBot, "go")).pipe(Effect.provide([MathToolsLayer, run.layer]))
+      const stream = endless()
+      yield* Effect.ignore(Stream.runDrain(Agent.stream(mathBot, "go"))).pipe(
+        Effect.provide([MathToolsLayer, stream.layer])
+      )
+      const child = endless()
+      const sub = Agent.asTool(mathBot, { description: "Calculates" })
+      const parent = Agent.make("parent", { toolkit: Toolkit.make(sub.tool) })
+      yield* Agent.run(parent, "go").pipe(
+        Effect.provide([
+          Layer.provide(sub.layer, [MathToolsLayer, child.layer]),
+          ScriptedLlm.layer([{ tool: "math-bot", params: { prompt: "go" } }, "gave up"])
+        ])
+      )
+      assert.deepStrictEqual(
+        [run, stream, child].map((model) => model.requests.length),
+        [10, 10, 10]
+      )
+    })
+  )
+
+  it.effect("bounds the turns of a goal that is never reached", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("seeker", { toolkit: MathTools, stopWhen: StopCondition.hasToolCall("submit") })
+      const error = yield* failure(Agent.run(agent, "go")).pipe(Effect.provide([MathToolsLayer, endless().layer]))
+      assert.isTrue(error._tag === "AgentError" && error.reason._tag === "TurnLimitReached")
+    })
+  )
+
+  it.effect("completes when a goal is reached", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("seeker", { toolkit: MathTools, stopWhen: StopCondition.hasToolCall("calculator") })
+      const result = yield* Agent.run(agent, "go").pipe(Effect.provide([MathToolsLayer, endless().layer]))
+      assert.strictEqual(result.turns, 1)
+      assert.strictEqual(toolResults(result.history).length, 1)
+    })
+  )
+
+  it.effect("stops on tokens and on time", () =>
+    Effect.gen(function* () {
+      const tokens = Agent.make("frugal", { toolkit: MathTools, stopWhen: StopCondition.tokensAbove(40) })
+      const spent = yield* failure(Agent.run(tokens, "go")).pipe(Effect.provide([MathToolsLayer, endless().layer]))
+      assert.isTrue(spent._tag === "AgentError" && spent.reason._tag === "TokenLimitReached")
+      assert.strictEqual(Usage.totalTokens(spent.partial.usage), 45)
+
+      const hurried = Agent.make("hurried", { toolkit: MathTools, stopWhen: StopCondition.after("1 second") })
+      const slow = scripted([], () => Effect.as(TestClock.adjust("400 millis"), calculate("add", 1, Math.PI)))
+      const late = yield* failure(Agent.run(hurried, "go")).pipe(Effect.provide([MathToolsLayer, slow.layer]))
+      assert.isTrue(late._tag === "AgentError" && late.reason._tag === "TimeLimitReached")
+      assert.strictEqual(late.partial.turns, 3)
+    })
+  )
+
+  it.effect("refuses unusable definitions, naming the field", () =>
+    Effect.gen(function* () {
+      const field = (make: () => unknown) =>
+        Result.match(Result.try(make), {
+          onSuccess: () => "none",
+          onFailure: (error) => (error as { field: string }).field
+        })
+      assert.strictEqual(
+        field(() => Agent.make("")),
+        "name"
+      )
+      assert.strictEqual(
+        field(() => Agent.make("a", { toolConcurrency: 0 })),
+        "toolConcurrency"
+      )
+      assert.strictEqual(
+        field(() => Agent.make("a", { toolConcurrency: Number.NaN })),
+        "toolConcurrency"
+      )
+      assert.strictEqual(
+        field(() => Agent.make("a", { outputRetries: -1 })),
+        "outputRetries"
+      )
+      assert.strictEqual(
+        field(() => Agent.make("a", { maxTokens: 0 })),
+        "maxTokens"
+      )
+      assert.strictEqual(
+        field(() => Agent.make("a", { stopWhen: StopCondition.maxTurns(0) })),
+        "maxTurns"
+      )
+      // @ts-expect-error the toolkit has no such tool
+      const forced = () => Agent.make("a", { toolkit: MathTools, toolChoice: { tool: "x" } })
+      assert.strictEqual(field(forced), "toolChoice")
+      assert.strictEqual(
+        field(() => Toolbox.merge(MathTools, MathTools)),
+        "toolkit"
+      )
+      assert.strictEqual(
+        field(() => LoopDetector.make({ window: 0 })),
+        "loopDetector.window"
+      )
+    })
+  )
+})
+
+describe("tools", () => {
+  const run = (script: ReadonlyArray<ScriptedLlm.Turn>) =>
+    Agent.run(mathBot, "go").pipe(Effect.provide([MathToolsLayer, ScriptedLlm.layer(script)]))
+
+  it.effect("returns an unknown tool to the model as a failed result", () =>
+    Effect.gen(function* () {
+      const result = yield* run([{ tool: "nope" }, "ok"])
+      const [part] = toolResults(result.history)
+      assert.isTrue(part!.isFailure)
+      assert.strictEqual(part!.result, "There is no tool 'nope'. The tools are: calculator.")
+      assert.strictEqual(result.usage.toolCalls, 0)
+    })
+  )
+
+  it.effect("runs the calls of a turn at the same time, within the bound, and commits them in call order", () =>
+    Effect.gen(function* () {
+      const Wait = Tool.make("wait", { parameters: Schema.Struct({ millis: Schema.Finite }), success: Schema.Finite })
+      const toolkit = Toolkit.make(Wait)
+      let running = 0
+      let most = 0
+      const finished: Array<number> = []
+      const layer = toolkit.toLayer({
+        wait: Effect.fnUntraced(function* ({ millis }) {
+          most = Math.max(most, ++running)
+          yield* Effect.sleep(millis)
+          running--
+          finished.push(millis)
+          return millis
+        })
+      })
+      const agent = Agent.make("waiter", { toolkit, toolConcurrency: 3 })
+      const delays = [50, 40, 30, 20, 10, 5]
+      const fiber = yield* Agent.run(agent, "go").pipe(
+        Effect.provide([
+          layer,
+          ScriptedLlm.layer([delays.map((millis) => ({ tool: "wait", params: { millis } })), "ok"])
+        ]),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("1 second")
+      const result = yield* Fiber.join(fiber)
+      assert.strictEqual(most, 3)
+      assert.notDeepEqual(finished, delays)
+      assert.deepStrictEqual(
+        toolResults(result.history).map((part) => part.result),
+        delays
+      )
+    })
+  )
+
+  it.effect("gives a repeated or missing call id one of its own", () =>
+    Effect.gen(function* () {
+      const call = (id: string, a: number) => ({ ...calculate("add", a, 0), id })
+      const result = yield* run([[call("x", 1), call("x", 2), call("", 3)], call("x", 4), "ok"])
+      const ids = toolResults(result.history).map((part) => part.id)
+      assert.strictEqual(new Set(ids).size, 4)
+      assert.deepStrictEqual(
+        toolResults(result.history).map((part) => part.result),
+        [{ result: 1 }, { result: 2 }, { result: 3 }, { result: 4 }]
+      )
+    })
+  )
+
+  it.effect("leaves tools that the provider runs to the provider", () =>
+    Effect.gen(function* () {
+      const result = yield* run([
+        {
+          content: [
+            { type: "tool-call", id: "s1", name: "web_search", params: { query: "x" }, providerExecuted: true },
+            {
+              type: "tool-result",
+              id: "s1",
+              name: "web_search",
+              isFailure: false,
+              result: "found",
+              providerExecuted: true
+            },
+            { type: "text", text: "Found it" }
+          ],
+          finishReason: "stop"
+        }
+      ])
+      assert.strictEqual(result.output, "Found it")
+      assert.strictEqual(result.turns, 1)
+    })
+  )
+
+  describe("with failureMode error", () => {
+    class Broken extends Schema.TaggedError<Broken>()("Broken", { message: Schema.String }) {}
+    const Strict = Tool.make("strict", { failure: Broken })
+    const Slow = Tool.make("slow", {})
+    const toolkit = Toolkit.make(Strict, Slow)
+    const agent = Agent.make("strict-bot", { toolkit })
+
+    it.effect("ends the run with the tool's own failure, and interrupts its siblings", () =>
+      Effect.gen(function* () {
+        const interrupted = yield* Deferred.make<void>()
+        const layer = toolkit.toLayer({
+          strict: () => Effect.fail(new Broken({ message: "snapped" })),
+          slow: () => Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined))
+        })
+        const model = scripted([[{ tool: "slow" }, { tool: "strict" }, { tool: "slow" }], "never"])
+        const events: Array<AgentEvent> = []
+        const error = yield* Agent.stream(agent, "go").pipe(
+          Stream.runForEach((event) => Effect.sync(() => events.push(event))),
+          failure,
+          Effect.provide([layer, model.layer])
+        )
+        assert.isTrue(error._tag === "Broken" && error.message === "snapped")
+        yield* Deferred.await(interrupted)
+        assert.strictEqual(model.requests.length, 1)
+        assert.strictEqual(events.at(-1)!._tag, "RunFailed")
+        const { history } = Agent.fold(agent, events)
+        assert.deepStrictEqual(
+          toolResults(history).map((part) => part.isFailure),
+          [true, true, true]
+        )
+      })
+    )
+  })
+})
+
+describe("loops", () => {
+  const agent = Agent.make("looper", { toolkit: MathTools, stopWhen: StopCondition.maxTurns(50) })
+
+  it.effect("answers a repeated call with the previous result in the original's words, without running the tool", () =>
+    Effect.gen(function* () {
+      let executed = 0
+      const layer = MathTools.toLayer({
+        calculator: ({ a, b }) => Effect.sync(() => ({ result: (executed++, a + b) }))
+      })
+      const swapped = { tool: "calculator", params: { b: 3, operation: "add", a: 5 } }
+      const result = yield* Agent.run(agent, "go").pipe(
+        Effect.provide([layer, ScriptedLlm.layer([calculate("add", 5, 3), swapped, "It is 8"])])
+      )
+      assert.strictEqual(executed, 1)
+      assert.strictEqual(result.usage.toolCalls, 1)
+      assert.strictEqual(
+        toolResults(result.history)[1]!.result,
+        "You already called the tool 'calculator' with these exact parameters and received a response: "
+          + '{"result":8}. Please use the previous result instead of calling it again. '
+          + "If you need different information, try calling with different parameters."
+      )
+    })
+  )
+
+  it.effect("answers a call repeated within one turn", () =>
+    Effect.gen(function* () {
+      const twice = [calculate("add", 5, 3), calculate("add", 5, 3)]
+      const result = yield* Agent.run(agent, "go").pipe(
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([twice, "It is 8"])])
+      )
+      assert.strictEqual(result.usage.toolCalls, 1)
+      assert.include(String(toolResults(result.history)[1]!.result), '{"result":8}')
+    })
+  )
+
+  it.effect("refuses, then stops the run with a typed failure", () =>
+    Effect.gen(function* () {
+      const model = scripted([], calculate("add", 5, 3))
+      const events: Array<AgentEvent> = []
+      const error = yield* Agent.stream(agent, "go").pipe(
+        Stream.runForEach((event) => Effect.sync(() => events.push(event))),
+        failure,
+        Effect.provide([MathToolsLayer, model.layer])
+      )
+      assert.isTrue(error._tag === "AgentError" && error.reason._tag === "LoopDetected")
+      assert.deepStrictEqual(
+        events.flatMap((event) => (event._tag === "LoopDetected" ? [event.verdict] : [])),
+        ["replay", "replay", "refuse", "refuse", "stop"]
+      )
+      assert.strictEqual(error.partial.usage.toolCalls, 1)
+      assert.strictEqual(toolResults(error.partial.history).length, 6)
+    })
+  )
+
+  it.effect("lets a failed call be tried again", () =>
+    Effect.gen(function* () {
+      const Flaky = Tool.make("flaky", { success: Schema.String, failure: Schema.String, failureMode: "return" })
+      let attempts = 0
+      const toolkit = Toolkit.make(Flaky)
+      const layer = toolkit.toLayer({
+        flaky: () => Effect.suspend(() => (++attempts < 3 ? Effect.fail("busy") : Effect.succeed("done")))
+      })
+      const flaky = { tool: "flaky" }
+      const result = yield* Agent.run(Agent.make("patient", { toolkit }), "go").pipe(
+        Effect.provide([layer, ScriptedLlm.layer([flaky, flaky, flaky, "ok"])])
+      )
+      assert.strictEqual(attempts, 3)
+      assert.deepStrictEqual(
+        toolResults(result.history).map((part) => part.result),
+        ["busy", "busy", "done"]
+      )
+    })
+  )
+
+  it.effect("can be switched off", () =>
+    Effect.gen(function* () {
+      const free = Agent.make("free", { toolkit: MathTools, loopDetector: false })
+      const again = calculate("add", 5, 3)
+      const result = yield* Agent.run(free, "go").pipe(
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([again, again, again, "ok"])])
+      )
+      assert.strictEqual(result.usage.toolCalls, 3)
+    })
+  )
+})
+
+describe("model failures", () => {
+  it.effect("fail the run with the AiError, and keep what was done", () =>
+    Effect.gen(function* () {
+      const error = yield* failure(Agent.run(mathBot, "go")).pipe(
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([calculate("add", 1, 2), overloaded])])
+      )
+      assert.isTrue(error._tag === "AgentError" && error.reason._tag === "ModelFailed")
+      assert.strictEqual(
+        error.reason._tag === "ModelFailed" ? error.reason.error.reason._tag : "",
+        "InternalProviderError"
+      )
+      assert.strictEqual(error.partial.turns, 1)
+      assert.strictEqual(toolResults(error.partial.history).length, 1)
+    })
+  )
+
+  it.effect("can be caught by reason", () =>
+    Effect.gen(function* () {
+      const answer = yield* Agent.run(mathBot, "go").pipe(
+        Effect.map((result) => result.text),
+        Effect.catchReason("AgentError", "ModelFailed", (reason) => Effect.succeed(reason.error.reason._tag)),
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([overloaded])])
+      )
+      assert.strictEqual(answer, "InternalProviderError")
+    })
+  )
+
+  it.effect("a provider that dies is a defect, after a terminal event", () =>
+    Effect.gen(function* () {
+      const events: Array<AgentEvent> = []
+      const exit = yield* Agent.stream(Agent.make("helper"), "go").pipe(
+        Stream.runForEach((event) => Effect.sync(() => events.push(event))),
+        Effect.exit,
+        Effect.provide(Layer.succeed(Llm, { generate: () => Effect.die(new Error("bug")) }))
+      )
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      assert.strictEqual(events.at(-1)!._tag, "RunFailed")
+    })
+  )
+})
+
+describe("output", () => {
+  const Answer = Schema.Struct({ city: Schema.String, people: Schema.Finite })
+  const agent = Agent.make("extractor", { output: Answer })
+
+  it.effect("decodes the final answer", () =>
+    Effect.gen(function* () {
+      const model = scripted(['```json\n{ "city": "Bern", "people": 134000 }\n```'])
+      const result = yield* Agent.run(agent, "Bern?").pipe(Effect.provide(model.layer))
+      assert.deepStrictEqual(result.output, { city: "Bern", people: 134000 })
+      assert.strictEqual(model.requests[0]!.output!.schema, Answer)
+    })
+  )
+
+  it.effect("sends an invalid answer back with what is wrong", () =>
+    Effect.gen(function* () {
+      const model = scripted(["Bern", '{ "city": "Bern" }', '{ "city": "Bern", "people": 134000 }'])
+      const result = yield* Agent.run(agent, "Bern?").pipe(Effect.provide(model.layer))
+      assert.strictEqual(result.turns, 3)
+      const feedback = History.last(model.requests[2]!.history)!
+      assert.strictEqual(feedback.role, "user")
+      assert.include(String(feedback.content), "people")
+    })
+  )
+
+  it.effect("gives up after a bounded number of corrections, keeping the text", () =>
+    Effect.gen(function* () {
+      const model = scripted([], "no idea")
+      const error = yield* failure(Agent.run(agent, "Bern?")).pipe(Effect.provide(model.layer))
+      assert.strictEqual(error.reason._tag, "OutputInvalid")
+      assert.deepInclude(error.reason, { text: "no idea", attempts: 3 })
+      assert.strictEqual(model.requests.length, 3)
+    })
+  )
+})
+
+describe("interruption", () => {
+  it.effect("during a model call aborts the request and ends the run with canceled events", () =>
+    Effect.gen(function* () {
+      const started = yield* Latch.make()
+      const aborted = yield* Deferred.make<void>()
+      const model = Layer.succeed(Llm, {
+        generate: () =>
+          Effect.andThen(started.open, Effect.never).pipe(
+            Effect.onInterrupt(() => Deferred.succeed(aborted, undefined))
+          )
+      })
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe()
+      const fiber = yield* Agent.run(Agent.make("helper"), "Hi").pipe(
+        Effect.provide(model),
+        Effect.provideService(EventHub.EventHub, hub),
+        Effect.forkChild
+      )
+      yield* started.await
+      yield* Fiber.interrupt(fiber)
+      yield* Deferred.await(aborted)
+      const deliveries = yield* take
+      assert.deepStrictEqual(
+        deliveries.map((event) => event._tag),
+        ["RunStarted", "TurnStarted", "ModelCallStarted", "ModelCallInterrupted", "RunInterrupted"]
+      )
+    })
+  )
+
+  it.effect("during tools interrupts them and leaves a history with every call answered", () =>
+    Effect.gen(function* () {
+      const Hang = Tool.make("hang", {})
+      const Quick = Tool.make("quick", { success: Schema.String })
+      const toolkit = Toolkit.make(Hang, Quick)
+      const agent = Agent.make("hanger", { toolkit })
+      const hanging = yield* Latch.make()
+      let interrupted = 0
+      const layer = toolkit.toLayer({
+        hang: () =>
+          Effect.andThen(hanging.open, Effect.never).pipe(Effect.onInterrupt(() => Effect.sync(() => interrupted++))),
+        quick: () => Effect.succeed("done")
+      })
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe()
+      const fiber = yield* Agent.run(agent, "go").pipe(
+        Effect.provide([layer, ScriptedLlm.layer([[{ tool: "quick" }, { tool: "hang" }, { tool: "nope" }]])]),
+        Effect.provideService(EventHub.EventHub, hub),
+        Effect.forkChild
+      )
+      yield* hanging.await
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(interrupted, 1)
+      const events = (yield* take).filter((event) => event._tag !== "Lagged")
+      assert.strictEqual(events.at(-1)!._tag, "RunInterrupted")
+      const { history } = Agent.fold(agent, events)
+      assert.deepStrictEqual(
+        toolResults(history).map((part) => [part.name, part.isFailure]),
+        [
+          ["quick", false],
+          ["hang", true],
+          ["nope", true]
+        ]
+      )
+      assert.include(String(toolResults(history)[1]!.result), "interrupted")
+    })
+  )
+
+  it.effect("closing a stream interrupts its run", () =>
+    Effect.gen(function* () {
+      const aborted = yield* Deferred.make<void>()
+      const model = Layer.succeed(Llm, {
+        generate: () => Effect.onInterrupt(Effect.never, () => Deferred.succeed(aborted, undefined))
+      })
+      const events = yield* Agent.stream(Agent.make("helper"), "Hi").pipe(
+        Stream.take(2),
+        Stream.runCollect,
+        Effect.provide(model)
+      )
+      assert.deepStrictEqual(tags(events), ["RunStarted", "TurnStarted"])
+      yield* Deferred.await(aborted)
+    })
+  )
+
+  it.effect("a late delta of a provider that ignores interruption is not part of the run", () =>
+    Effect.gen(function* () {
+      let late: (() => void) | undefined
+      const started = yield* Latch.make()
+      const model = Layer.succeed(Llm, {
+        generate: (_, onDelta) => {
+          late = () => onDelta?.({ type: "text", delta: "too late" })
+          return Effect.andThen(started.open, Effect.never)
+        }
+      })
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe()
+      const fiber = yield* Agent.run(Agent.make("helper"), "Hi").pipe(
+        Effect.provide(model),
+        Effect.provideService(EventHub.EventHub, hub),
+        Effect.forkChild
+      )
+      yield* started.await
+      yield* Fiber.interrupt(fiber)
+      late!()
+      assert.strictEqual((yield* take).at(-1)!._tag, "RunInterrupted")
+    })
+  )
+})
+
+describe("asTool", () => {
+  const researcher = Agent.make("researcher", { instructions: "Find out.", toolkit: MathTools })
+  const sub = Agent.asTool(researcher, { description: "Finds things out" })
+  const writer = Agent.make("writer", { toolkit: Toolkit.make(sub.tool) })
+  const ask = { tool: "researcher", params: { prompt: "6 * 7?" } }
+
+  it.effect("runs the sub-agent with its own model and tools, and counts its usage in the parent's", () =>
+    Effect.gen(function* () {
+      const own = scripted([calculate("multiply", 6, 7), "It is 42"])
+      const parent = scripted([ask, "The answer is 42"])
+      const result = yield* Agent.run(writer, "Write").pipe(
+        Effect.provide([Layer.provide(sub.layer, [MathToolsLayer, own.layer]), parent.layer])
+      )
+      assert.strictEqual(result.output, "The answer is 42")
+      assert.strictEqual(toolResults(result.history)[0]!.result, "It is 42")
+      assert.strictEqual(own.requests.length, 2)
+      assert.strictEqual(parent.requests.length, 2)
+      assert.strictEqual(result.usage.modelCalls, 4)
+      assert.strictEqual(result.usage.toolCalls, 2)
+      assert.strictEqual(Usage.totalTokens(result.usage), 60)
+    })
+  )
+
+  it.effect("shows its events in the parent's stream, with the parent's run id", () =>
+    Effect.gen(function* () {
+      const events = yield* Agent.stream(writer, "Write").pipe(
+        Stream.runCollect,
+        Effect.provide([
+          Layer.provide(sub.layer, [MathToolsLayer, ScriptedLlm.layer(["It is 42"])]),
+          ScriptedLlm.layer([ask, "The answer is 42"])
+        ])
+      )
+      const started = events.filter((event) => event._tag === "RunStarted")
+      assert.deepStrictEqual(
+        started.map((event) => event.agent),
+        ["writer", "researcher"]
+      )
+      assert.strictEqual(started[0]!.parentRunId, undefined)
+      assert.strictEqual(started[1]!.parentRunId, started[0]!.runId)
+      assert.strictEqual(events.find((event) => event._tag === "ChildRunEnded")!.runId, started[0]!.runId)
+      const { usage } = Agent.fold(
+        writer,
+        events.filter((event) => event.runId === started[0]!.runId)
+      )
+      assert.strictEqual(usage.modelCalls, 3)
+    })
+  )
+
+  it.effect("returns its failure to the parent's model as data", () =>
+    Effect.gen(function* () {
+      const result = yield* Agent.run(writer, "Write").pipe(
+        Effect.provide([
+          Layer.provide(sub.layer, [MathToolsLayer, ScriptedLlm.layer([overloaded])]),
+          ScriptedLlm.layer([ask, "Could not find out"])
+        ])
+      )
+      const [part] = toolResults(result.history)
+      assert.isTrue(part!.isFailure)
+      assert.strictEqual((part!.result as { reason: string }).reason, "ModelFailed")
+    })
+  )
+
+  it.effect("is interrupted with its parent, and its usage is not lost", () =>
+    Effect.gen(function* () {
+      const hanging = yield* Latch.make()
+      const own = scripted([calculate("add", 1, 1), () => Effect.andThen(hanging.open, Effect.never)])
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe()
+      const fiber = yield* Agent.run(writer, "Write").pipe(
+        Effect.provide([Layer.provide(sub.layer, [MathToolsLayer, own.layer]), ScriptedLlm.layer([ask])]),
+        Effect.provideService(EventHub.EventHub, hub),
+        Effect.forkChild
+      )
+      yield* hanging.await
+      yield* Fiber.interrupt(fiber)
+      const events = (yield* take).filter((event) => event._tag !== "Lagged")
+      const ended = events.filter((event) => event._tag === "RunInterrupted")
+      assert.deepStrictEqual(
+        ended.map((event) => [event.agent, event.usage.modelCalls]),
+        [
+          ["researcher", 1],
+          ["writer", 2]
+        ]
+      )
+    })
+  )
+
+  it.effect("decodes structured output for the parent", () =>
+    Effect.gen(function* () {
+      const typed = Agent.asTool(Agent.make("typed", { output: Schema.Struct({ n: Schema.Finite }) }), {
+        description: "Counts"
+      })
+      const result = yield* Agent.run(Agent.make("p", { toolkit: Toolkit.make(typed.tool) }), "go").pipe(
+        Effect.provide([
+          Layer.provide(typed.layer, ScriptedLlm.layer(['{"n":3}'])),
+          ScriptedLlm.layer([{ tool: "typed", params: { prompt: "count" } }, "three"])
+        ])
+      )
+      assert.deepStrictEqual(toolResults(result.history)[0]!.result, { n: 3 })
+    })
+  )
+})
+
+describe("concurrency", () => {
+  it.effect("runs many agents on fibers without mixing them", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe({ capacity: 100_000 })
+      const echo: ScriptedLlm.Turn = (request) =>
+        Effect.as(Effect.yieldNow, History.userText(History.toMessages(request.history)[0]!.content as string))
+      const results = yield* Effect.forEach(
+        Array.from({ length: 200 }, (_, i) => i),
+        (i) => Agent.run(Agent.make(`agent-${i}`), `prompt ${i}`),
+        { concurrency: 50 }
+      ).pipe(Effect.provide(ScriptedLlm.layer([], echo)), Effect.provideService(EventHub.EventHub, hub))
+      assert.deepStrictEqual(
+        results.map((result) => result.output),
+        Array.from({ length: 200 }, (_, i) => `prompt ${i}`)
+      )
+      const offsets = new Map<string, Array<number>>()
+      for (const event of yield* take) {
+        if (event._tag === "Lagged") return assert.fail("lagged")
+        offsets.set(event.runId, [...(offsets.get(event.runId) ?? []), event.offset])
+      }
+      assert.strictEqual(offsets.size, 200)
+      for (const run of offsets.values())
+        assert.deepStrictEqual(
+          run,
+          run.map((_, i) => i)
+        )
+    })
+  )
+
+  it.effect("works with the combinators of Effect", () =>
+    Effect.gen(function* () {
+      const slow = Layer.succeed(Llm, { generate: () => Effect.never })
+      const fiber = yield* Agent.run(Agent.make("slow"), "Hi").pipe(
+        Effect.timeout("1 second"),
+        Effect.provide(slow),
+        failure,
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("2 seconds")
+      const error: AgentError | Cause.TimeoutError = yield* Fiber.join(fiber)
+      assert.strictEqual(error._tag, "TimeoutError")
+    })
+  )
+})

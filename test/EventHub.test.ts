@@ -1,0 +1,271 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Agent from "effect-agent-runtime/Agent"
+import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
+import * as AgentEvents from "effect-agent-runtime/AgentEvent"
+import * as EventHub from "effect-agent-runtime/EventHub"
+import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { calculate, MathTools, MathToolsLayer } from "./support/calculator.ts"
+
+const delta = (offset: number, runId = "r"): AgentEvent => ({
+  _tag: "TextDelta",
+  runId,
+  parentRunId: undefined,
+  agent: "a",
+  offset,
+  timestamp: 0,
+  turn: 1,
+  delta: `${offset}`
+})
+
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => delta(from + i))
+
+/** Offsets of events; how many are missing, negative, for a gap. */
+const seen = (deliveries: Iterable<EventHub.Delivery>) =>
+  Array.from(deliveries, (delivery) => (delivery._tag === "Lagged" ? -delivery.dropped : delivery.offset))
+
+const publishEach = (hub: EventHub.EventHub, events: Iterable<AgentEvent>) => {
+  for (const event of events) hub.publish([event])
+}
+
+describe("EventHub", () => {
+  it.effect("delivers published events in order to every subscriber", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const first = yield* hub.subscribe()
+      const second = yield* hub.subscribe()
+      hub.publish(range(0, 3))
+      hub.publish(range(3, 5))
+      assert.deepStrictEqual(seen(yield* first.take), [0, 1, 2, 3, 4])
+      assert.deepStrictEqual(seen(yield* second.take), [0, 1, 2, 3, 4])
+    })
+  )
+
+  it.effect("wakes a waiting subscriber", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe()
+      const fiber = yield* Effect.forkChild(take, { startImmediately: true })
+      hub.publish(range(0, 1))
+      assert.deepStrictEqual(seen(yield* Fiber.join(fiber)), [0])
+    })
+  )
+
+  it.effect("delivers only future events unless asked for past ones", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      hub.publish(range(0, 3))
+      const future = yield* hub.subscribe()
+      const all = yield* hub.subscribe({ from: 0 })
+      const some = yield* hub.subscribe({ from: 2 })
+      hub.publish(range(3, 4))
+      assert.deepStrictEqual(seen(yield* future.take), [3])
+      assert.deepStrictEqual([...seen(yield* all.take), ...seen(yield* all.take)], [0, 1, 2, 3])
+      assert.deepStrictEqual([...seen(yield* some.take), ...seen(yield* some.take)], [2, 3])
+    })
+  )
+
+  it.effect("joins past and future without gap or duplicate while a writer is at work", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make({ replay: 10_000 })
+      const total = 2000
+      const writer = yield* Effect.forkChild(
+        Effect.forEach(range(0, total), (event) =>
+          Effect.andThen(
+            Effect.sync(() => hub.publish([event])),
+            Effect.yieldNow
+          )
+        )
+      )
+      for (const from of [0, 1, 7, 500]) {
+        const { take } = yield* hub.subscribe({ from, capacity: total })
+        const received: Array<number> = []
+        while (received.at(-1) !== total - 1) received.push(...seen(yield* take))
+        assert.deepStrictEqual(
+          received,
+          Array.from({ length: total - from }, (_, i) => from + i)
+        )
+      }
+      yield* Fiber.join(writer)
+    })
+  )
+
+  it.effect("keeps a bounded number of past events", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make({ replay: 10 })
+      publishEach(hub, range(0, 1000))
+      const { take } = yield* hub.subscribe({ from: 0 })
+      assert.deepStrictEqual(
+        seen(yield* take),
+        Array.from({ length: 10 }, (_, i) => 990 + i)
+      )
+    })
+  )
+
+  it.effect("drops the oldest for a slow subscriber and says how many, without bothering the others", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const slow = yield* hub.subscribe({ capacity: 10 })
+      const patient = yield* hub.subscribe({ capacity: 10_000 })
+      publishEach(hub, range(0, 5000))
+      assert.deepStrictEqual(seen(yield* slow.take), [-4990, ...Array.from({ length: 10 }, (_, i) => 4990 + i)])
+      assert.strictEqual((yield* patient.take).length, 5000)
+      hub.publish(range(5000, 5001))
+      assert.deepStrictEqual(seen(yield* slow.take), [5000])
+    })
+  )
+
+  it.effect("goes on with a waiting subscriber after it has been handed an event", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe({ capacity: 2 })
+      const fiber = yield* Effect.forkChild(take, { startImmediately: true })
+      publishEach(hub, range(0, 6))
+      assert.deepStrictEqual(seen(yield* Fiber.join(fiber)), [0])
+      assert.deepStrictEqual(seen(yield* take), [-3, 4, 5])
+    })
+  )
+
+  it.effect("counts only what the subscriber would have received", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe({ runId: "mine", capacity: 2 })
+      for (let i = 0; i < 100; i++) {
+        hub.publish([delta(i, "other")])
+        if (i % 10 === 0) hub.publish([delta(i, "mine")])
+      }
+      assert.deepStrictEqual(seen(yield* take), [-8, 80, 90])
+    })
+  )
+
+  it.effect("filters by scope, type, run and agent", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const tools = yield* hub.subscribe({ scopes: ["tool"] })
+      const ends = yield* hub.subscribe({ types: ["completed"], scopes: ["agent"] })
+      const nobody = yield* hub.subscribe({ agent: "someone-else" })
+      yield* Agent.run(Agent.make("bot", { toolkit: MathTools }), "1 + 2?").pipe(
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([calculate("add", 1, 2), "3"])]),
+        Effect.provideService(EventHub.EventHub, hub)
+      )
+      const tags = (deliveries: ReadonlyArray<EventHub.Delivery>) => deliveries.map((event) => event._tag)
+      assert.deepStrictEqual(tags(yield* tools.take), ["ToolCallStarted", "ToolCallCompleted"])
+      assert.deepStrictEqual(tags(yield* ends.take), ["RunCompleted"])
+      const silent = yield* Effect.forkChild(nobody.take, { startImmediately: true })
+      assert.strictEqual(silent.pollUnsafe(), undefined)
+    })
+  )
+
+  it.effect("lets a run wait for a subscriber that asks for back-pressure, which then misses nothing", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe({ capacity: 4, onOverflow: "backpressure" })
+      const fiber = yield* Agent.run(Agent.make("bot", { toolkit: MathTools }), "go").pipe(
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([calculate("add", 1, 1), "done"])]),
+        Effect.provideService(EventHub.EventHub, hub),
+        Effect.forkChild({ startImmediately: true })
+      )
+      // It waits before its second model call: the first turn alone is more than the subscriber takes.
+      assert.strictEqual(fiber.pollUnsafe(), undefined)
+      const received: Array<EventHub.Delivery> = []
+      while (received.at(-1)?._tag !== "RunCompleted") received.push(...(yield* take))
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(
+        seen(received),
+        received.map((_, i) => i)
+      )
+    })
+  )
+
+  it.effect("releases waiting runs when the slow subscriber leaves", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const scope = yield* Scope.make()
+      yield* Scope.provide(hub.subscribe({ capacity: 1, onOverflow: "backpressure" }), scope)
+      hub.publish(range(0, 2))
+      const waiting = yield* Effect.forkChild(hub.congestion()!, { startImmediately: true })
+      assert.strictEqual(waiting.pollUnsafe(), undefined)
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.join(waiting)
+      assert.strictEqual(hub.congestion(), undefined)
+    })
+  )
+
+  it.effect("delivers what is left, then ends, when the hub closes", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const hub = yield* Scope.provide(EventHub.make(), scope)
+      const { take } = yield* hub.subscribe()
+      const collected = yield* Stream.fromPull(Effect.succeed(take)).pipe(Stream.runCollect, Effect.forkChild)
+      hub.publish(range(0, 3))
+      yield* Effect.yieldNow
+      hub.publish(range(3, 4))
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(seen(yield* Fiber.join(collected)), [0, 1, 2, 3])
+    })
+  )
+
+  it.effect("streams the runs of a whole application through a layer", () =>
+    Effect.gen(function* () {
+      const ready = yield* Latch.make()
+      const collector = yield* EventHub.stream({ scopes: ["agent"], types: ["completed"] }).pipe(
+        Stream.onStart(ready.open),
+        Stream.take(2),
+        Stream.runCollect,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* ready.await
+      yield* Effect.yieldNow
+      const helper = Agent.make("helper")
+      yield* Agent.run(helper, "a")
+      yield* Agent.run(helper, "b")
+      const completed = yield* Fiber.join(collector)
+      assert.deepStrictEqual(
+        completed.map((event) => (event._tag === "RunCompleted" ? event.text : event._tag)),
+        ["A", "B"]
+      )
+    }).pipe(Effect.provide([EventHub.layer(), ScriptedLlm.layer(["A", "B"])]))
+  )
+
+  it.effect("has nothing to deliver without a hub", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* EventHub.EventHub, undefined)
+      assert.deepStrictEqual(Array.from(yield* Stream.runCollect(EventHub.stream())), [])
+    })
+  )
+
+  it.effect("keeps a run's order and offsets whatever publishes at the same time", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe({ capacity: 100_000 })
+      const agent = Agent.make("bot", { toolkit: MathTools })
+      yield* Effect.forEach(
+        Array.from({ length: 50 }),
+        () =>
+          Agent.run(agent, "go").pipe(
+            Effect.provide(ScriptedLlm.layer([[calculate("add", 1, 1), calculate("add", 1, 2)], "done"]))
+          ),
+        { concurrency: "unbounded", discard: true }
+      ).pipe(Effect.provide(MathToolsLayer), Effect.provideService(EventHub.EventHub, hub))
+      const runs = new Map<string, Array<AgentEvent>>()
+      for (const event of yield* take) {
+        if (event._tag === "Lagged") return assert.fail("lagged")
+        runs.set(event.runId, [...(runs.get(event.runId) ?? []), event])
+      }
+      assert.strictEqual(runs.size, 50)
+      for (const events of runs.values()) {
+        assert.deepStrictEqual(
+          seen(events),
+          events.map((_, i) => i)
+        )
+        assert.strictEqual(events.filter(AgentEvents.isTerminal).length, 1)
+        assert.isTrue(AgentEvents.isTerminal(events.at(-1)!))
+      }
+    })
+  )
+})
