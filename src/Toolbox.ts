@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import * as AiError from "effect/ai/AiError"
-import type * as Prompt from "effect/ai/Prompt"
+import * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Cause from "effect/Cause"
@@ -48,7 +48,7 @@ export type ToolOutcome =
       readonly isFailure: false
       readonly result: unknown
       /** Content for the model in place of `result`, from the tool's `toModelOutput`. */
-      readonly modelOutput: ReadonlyArray<Prompt.ToolModelOutputPart> | undefined
+      readonly modelOutput: ReadonlyArray<Prompt.TextPartEncoded | Prompt.FilePartEncoded> | undefined
     }
   | {
       readonly isFailure: true
@@ -276,8 +276,9 @@ export function* invoke(
     if (Exit.isFailure(encoded)) return defect(`Invalid result: ${messageOf(encoded.cause)}`)
     const unfit = limitResult(encoded.value, compiled.maxResultSize)
     if (unfit !== undefined) return unfit
-    const modelOutput = compiled.tool.toModelOutput?.(exit.value)
-    return { isFailure: false, result: encoded.value ?? null, modelOutput }
+    const shown = yield* exitOf(modelOutput(compiled.tool, exit.value))
+    if (Exit.isFailure(shown)) return defect(`Invalid model output: ${messageOf(shown.cause)}`)
+    return { isFailure: false, result: encoded.value ?? null, modelOutput: shown.value }
   }
   const error = Cause.findError(exit.cause)
   if (Result.isFailure(error)) return defect(Cause.pretty(exit.cause))
@@ -295,6 +296,19 @@ export function* invoke(
 /** `Effect.exit`, free of charge for effects that are already done. */
 const exitOf = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
   Exit.isExit(effect) ? Effect.succeed(effect as Exit.Exit<A, E>) : Effect.exit(effect)
+
+/** What the model is shown in place of a result, encoded; `undefined` for the result itself. */
+const modelOutput = (
+  tool: Tool.Any,
+  result: unknown
+): Effect.Effect<ReadonlyArray<Prompt.TextPartEncoded | Prompt.FilePartEncoded> | undefined, Schema.SchemaError> => {
+  const { toModelOutput } = tool
+  return toModelOutput === undefined
+    ? Effect.succeed(undefined)
+    : Effect.suspend(() => encodeModelOutput(toModelOutput(result)))
+}
+
+const encodeModelOutput = Schema.encodeEffect(Schema.Array(Prompt.ToolModelOutputPart))
 
 /** The handler's effect with its services, timeout and retries. */
 const execute = (

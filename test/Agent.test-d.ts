@@ -1,0 +1,117 @@
+import * as Agent from "effect-agent-runtime/Agent"
+import type { AgentError, TurnLimitReached } from "effect-agent-runtime/AgentError"
+import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
+import type { Llm } from "effect-agent-runtime/Llm"
+import type * as AiError from "effect/ai/AiError"
+import * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Stream from "effect/Stream"
+import { describe, expectTypeOf, it } from "vitest"
+
+class Broken extends Schema.TaggedError<Broken>()("Broken", {}) {}
+class Lost extends Schema.TaggedError<Lost>()("Lost", {}) {}
+class Database extends Context.Service<Database, { readonly get: () => string }>()("test/Database") {}
+
+const Returns = Tool.make("returns", { failure: Broken, failureMode: "return" })
+const Raises = Tool.make("raises", { failure: Broken })
+const RaisesToo = Tool.make("raises_too", { failure: Lost, dependencies: [Database] })
+
+const plain = Agent.make("plain")
+const returning = Agent.make("returning", { toolkit: Toolkit.make(Returns) })
+const raising = Agent.make("raising", { toolkit: Toolkit.make(Returns, Raises) })
+const both = Agent.make("both", { toolkit: Toolkit.make(Raises, RaisesToo) })
+const typed = Agent.make("typed", {
+  toolkit: Toolkit.make(Returns),
+  output: Schema.Struct({ at: Schema.Date })
+})
+const instructed = Agent.make("instructed", {
+  instructions: (prompt) => Effect.flatMap(Database, (db) => (prompt === "" ? new Lost() : Effect.succeed(db.get())))
+})
+
+describe("run", () => {
+  it("needs only a model, and fails only with AgentError, without tools", () => {
+    expectTypeOf(Agent.run(plain, "Hi")).toEqualTypeOf<Effect.Effect<Agent.AgentResult<string>, AgentError, Llm>>()
+  })
+
+  it("needs the handlers of its tools, whose returned failures are not in E", () => {
+    expectTypeOf(Agent.run(returning, "Hi")).toEqualTypeOf<
+      Effect.Effect<Agent.AgentResult<string>, AgentError, Llm | Tool.Handler<"returns">>
+    >()
+  })
+
+  it("fails with the failures of tools that raise them", () => {
+    expectTypeOf(Agent.run(raising, "Hi")).toEqualTypeOf<
+      Effect.Effect<
+        Agent.AgentResult<string>,
+        AgentError | Broken | AiError.AiError,
+        Llm | Tool.Handler<"returns"> | Tool.Handler<"raises">
+      >
+    >()
+  })
+
+  it("adds up the failures and services of several tools", () => {
+    expectTypeOf(Agent.run(both, "Hi")).toEqualTypeOf<
+      Effect.Effect<
+        Agent.AgentResult<string>,
+        AgentError | Broken | Lost | AiError.AiError,
+        Llm | Tool.Handler<"raises"> | Tool.Handler<"raises_too"> | Database
+      >
+    >()
+  })
+
+  it("has the output of its schema", () => {
+    expectTypeOf(Agent.run(typed, "Hi")).toEqualTypeOf<
+      Effect.Effect<Agent.AgentResult<{ readonly at: Date }>, AgentError, Llm | Tool.Handler<"returns">>
+    >()
+  })
+
+  it("has the failures and services of its instructions", () => {
+    expectTypeOf(Agent.run(instructed, "Hi")).toEqualTypeOf<
+      Effect.Effect<Agent.AgentResult<string>, AgentError | Lost, Llm | Database>
+    >()
+  })
+
+  it("narrows by tag and by reason", () => {
+    const caught = Agent.run(raising, "Hi").pipe(Effect.catchTag("Broken", () => Effect.succeed("mended" as const)))
+    expectTypeOf<Effect.Error<typeof caught>>().toEqualTypeOf<AgentError | AiError.AiError>()
+    Agent.run(plain, "Hi").pipe(
+      Effect.catchReason("AgentError", "TurnLimitReached", (reason) => {
+        expectTypeOf(reason).toEqualTypeOf<TurnLimitReached>()
+        return Effect.succeed(reason.limit)
+      })
+    )
+  })
+
+  it("takes no tool choice that the toolkit does not have", () => {
+    // @ts-expect-error there is no such tool
+    Agent.make("wrong", { toolkit: Toolkit.make(Returns), toolChoice: { tool: "retruns" } })
+  })
+})
+
+describe("stream", () => {
+  it("has the failures and services of run", () => {
+    expectTypeOf(Agent.stream(raising, "Hi")).toEqualTypeOf<
+      Stream.Stream<
+        AgentEvent,
+        AgentError | Broken | AiError.AiError,
+        Llm | Tool.Handler<"returns"> | Tool.Handler<"raises">
+      >
+    >()
+  })
+})
+
+describe("asTool", () => {
+  it("is a tool that fails with data, and a layer that needs what the agent needs", () => {
+    const sub = Agent.asTool(typed, { description: "Says when" })
+    expectTypeOf(sub.layer).toEqualTypeOf<Layer.Layer<Tool.Handler<"typed">, never, Llm | Tool.Handler<"returns">>>()
+    const parent = Agent.make("parent", { toolkit: Toolkit.make(sub.tool) })
+    expectTypeOf(Agent.run(parent, "Hi")).toEqualTypeOf<
+      Effect.Effect<Agent.AgentResult<string>, AgentError, Llm | Tool.Handler<"typed">>
+    >()
+    expectTypeOf<Tool.Success<typeof sub.tool>>().toEqualTypeOf<{ readonly at: Date }>()
+  })
+})
