@@ -32,7 +32,7 @@ import type { Sampling } from "./Llm.ts"
 import { Llm } from "./Llm.ts"
 import * as LoopDetector from "./LoopDetector.ts"
 import * as StopCondition from "./StopCondition.ts"
-import { compile } from "./Toolbox.ts"
+import { compile, lookup } from "./Toolbox.ts"
 
 const TypeId = "~effect-agent-runtime/Agent"
 
@@ -150,7 +150,10 @@ export const make = <
   require("outputRetries", (options.outputRetries ?? 0) >= 0, "must not be negative")
   require("maxTokens", (maxTokens ?? 1) >= 1, "must be at least 1")
   if (typeof toolChoice === "object") {
-    require("toolChoice", toolkit.byName.has(toolChoice.tool), `names no tool of the toolkit: '${toolChoice.tool}'`)
+    require("toolChoice", Object.hasOwn(
+      toolkit.byName,
+      toolChoice.tool
+    ), `names no tool of the toolkit: '${toolChoice.tool}'`)
   }
   const definition: Definition = {
     name,
@@ -160,7 +163,7 @@ export const make = <
     policy: {
       stopWhen: options.stopWhen === undefined ? StopCondition.defaultLimit : StopCondition.bounded(options.stopWhen),
       loopDetector: options.loopDetector === false ? undefined : (options.loopDetector ?? defaultDetector),
-      loopRules: toolkit.rules,
+      loopRule: (tool) => lookup(toolkit, tool)?.loopRule,
       outputRetries: options.outputRetries ?? 2,
       hasOutput: output !== undefined
     },

@@ -187,7 +187,7 @@ export const Identity = Context.Reference<((params: unknown) => unknown) | undef
 export interface Rule {
   readonly repeatable: boolean
   readonly readOnly: boolean
-  readonly key: (params: unknown) => string
+  readonly identity: ((params: unknown) => unknown) | undefined
 }
 
 /**
@@ -196,21 +196,11 @@ export interface Rule {
  * @category getters
  * @since 0.1.0
  */
-export const rule = (tool: Tool.Any): Rule => {
-  const identity = Context.get(tool.annotations, Identity)
-  return {
-    repeatable: Context.get(tool.annotations, Repeatable),
-    readOnly: Context.get(tool.annotations, Tool.Readonly),
-    key: (params) => key(tool.name, identity === undefined ? params : identify(identity, params))
-  }
-}
-
-/** The identity of arguments that the tool's function can read; others, malformed by the model, stand for themselves. */
-const identify = (identity: (params: unknown) => unknown, params: unknown): unknown =>
-  Result.getOrElse(
-    Result.try(() => identity(params)),
-    () => params
-  )
+export const rule = (tool: Tool.Any): Rule => ({
+  repeatable: Context.get(tool.annotations, Repeatable),
+  readOnly: Context.get(tool.annotations, Tool.Readonly),
+  identity: Context.get(tool.annotations, Identity)
+})
 
 /**
  * The text of a replay unless another is set: the message of the original `agent-runtime`.
@@ -277,6 +267,25 @@ export const key = (tool: string, params: unknown): string =>
   params === undefined || params === null || params === "" ? `${tool}:{}` : `${tool}:${canonical(params)}`
 
 /**
+ * The identity of a call of a tool with its own idea of it, see {@link Identity}. Arguments that the tool's function
+ * cannot read, because the model got them wrong, stand for themselves.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const keyOf = (rule: Rule | undefined, tool: string, params: unknown): string => {
+  const { identity } = rule ?? {}
+  if (identity === undefined || typeof params === "string") return key(tool, params)
+  return key(
+    tool,
+    Result.getOrElse(
+      Result.try(() => identity(params)),
+      () => params
+    )
+  )
+}
+
+/**
  * Judges a call that the model asks for.
  *
  * **Details**
@@ -333,7 +342,7 @@ export const settle = (
   outcome: { readonly isFailure: boolean; readonly result: unknown }
 ): void => {
   if (call.repeatable === true) return
-  const record = recall(state.calls, call.key, self.window, newCallRecord)
+  const record = state.calls.get(call.key) ?? recall(state.calls, call.key, self.window, newCallRecord)
   record.running = false
   record.result = outcome.result
   if (outcome.isFailure) {

@@ -9,6 +9,7 @@
  */
 import * as Duration from "effect/Duration"
 import { dual } from "effect/Function"
+import * as Pipeable from "effect/Pipeable"
 import type { AgentErrorReason } from "./AgentError.ts"
 import { InvalidAgent, TimeLimitReached, TokenLimitReached, TurnLimitReached } from "./AgentError.ts"
 import type { Usage } from "./Usage.ts"
@@ -45,7 +46,7 @@ export type Stop = "goal" | AgentErrorReason
  * @category models
  * @since 0.1.0
  */
-export interface StopCondition {
+export interface StopCondition extends Pipeable.Pipeable {
   /** Whether the run is to end now, and how. Pure. */
   readonly check: (run: RunView) => Stop | undefined
   /** The condition limits the number of turns; one that does not is combined with the default limit. */
@@ -53,6 +54,9 @@ export interface StopCondition {
   /** The condition needs `elapsedMillis`, so the run reads the clock. */
   readonly usesClock: boolean
 }
+
+const make = (condition: Omit<StopCondition, "pipe">): StopCondition =>
+  Object.assign(Object.create(Pipeable.Prototype), condition)
 
 /**
  * Fails the run with `TurnLimitReached` when `limit` model calls did not lead to a final answer.
@@ -62,11 +66,11 @@ export interface StopCondition {
  */
 export const maxTurns = (limit: number): StopCondition => {
   if (!(limit >= 1)) throw new InvalidAgent({ field: "maxTurns", issue: `must be at least 1, is ${limit}` })
-  return {
+  return make({
     check: (run) => (run.turns >= limit ? new TurnLimitReached({ limit }) : undefined),
     boundsTurns: true,
     usesClock: false
-  }
+  })
 }
 
 /**
@@ -83,7 +87,7 @@ export const defaultLimit: StopCondition = maxTurns(10)
  * @category constructors
  * @since 0.1.0
  */
-export const unlimited: StopCondition = { check: () => undefined, boundsTurns: true, usesClock: false }
+export const unlimited: StopCondition = make({ check: () => undefined, boundsTurns: true, usesClock: false })
 
 /**
  * Fails the run with `TokenLimitReached` once input and output tokens together exceed `limit`. A soft limit: the
@@ -92,14 +96,15 @@ export const unlimited: StopCondition = { check: () => undefined, boundsTurns: t
  * @category constructors
  * @since 0.1.0
  */
-export const tokensAbove = (limit: number): StopCondition => ({
-  check: (run) => {
-    const used = totalTokens(run.usage)
-    return used > limit ? new TokenLimitReached({ limit, used }) : undefined
-  },
-  boundsTurns: false,
-  usesClock: false
-})
+export const tokensAbove = (limit: number): StopCondition =>
+  make({
+    check: (run) => {
+      const used = totalTokens(run.usage)
+      return used > limit ? new TokenLimitReached({ limit, used }) : undefined
+    },
+    boundsTurns: false,
+    usesClock: false
+  })
 
 /**
  * Fails the run with `TimeLimitReached` if it is still going after `duration`. It is checked between model calls;
@@ -110,14 +115,14 @@ export const tokensAbove = (limit: number): StopCondition => ({
  */
 export const after = (duration: Duration.Input): StopCondition => {
   const limitMillis = Duration.toMillis(Duration.fromInputUnsafe(duration))
-  return {
+  return make({
     check: (run) =>
       run.elapsedMillis >= limitMillis
         ? new TimeLimitReached({ limitMillis, elapsedMillis: run.elapsedMillis })
         : undefined,
     boundsTurns: false,
     usesClock: true
-  }
+  })
 }
 
 /**
@@ -126,11 +131,8 @@ export const after = (duration: Duration.Input): StopCondition => {
  * @category constructors
  * @since 0.1.0
  */
-export const goal = (predicate: (run: RunView) => boolean): StopCondition => ({
-  check: (run) => (predicate(run) ? "goal" : undefined),
-  boundsTurns: false,
-  usesClock: false
-})
+export const goal = (predicate: (run: RunView) => boolean): StopCondition =>
+  make({ check: (run) => (predicate(run) ? "goal" : undefined), boundsTurns: false, usesClock: false })
 
 /**
  * Ends the run as a success after a turn that called the tool.
@@ -149,11 +151,13 @@ export const hasToolCall = (tool: string): StopCondition => goal((run) => run.la
 export const or: {
   (that: StopCondition): (self: StopCondition) => StopCondition
   (self: StopCondition, that: StopCondition): StopCondition
-} = dual(2, (self: StopCondition, that: StopCondition): StopCondition => ({
-  check: (run) => self.check(run) ?? that.check(run),
-  boundsTurns: self.boundsTurns || that.boundsTurns,
-  usesClock: self.usesClock || that.usesClock
-}))
+} = dual(2, (self: StopCondition, that: StopCondition): StopCondition =>
+  make({
+    check: (run) => self.check(run) ?? that.check(run),
+    boundsTurns: self.boundsTurns || that.boundsTurns,
+    usesClock: self.usesClock || that.usesClock
+  })
+)
 
 /**
  * Ends the run when both conditions hold, the way of the first.
@@ -164,14 +168,16 @@ export const or: {
 export const and: {
   (that: StopCondition): (self: StopCondition) => StopCondition
   (self: StopCondition, that: StopCondition): StopCondition
-} = dual(2, (self: StopCondition, that: StopCondition): StopCondition => ({
-  check: (run) => {
-    const stop = self.check(run)
-    return stop !== undefined && that.check(run) !== undefined ? stop : undefined
-  },
-  boundsTurns: self.boundsTurns && that.boundsTurns,
-  usesClock: self.usesClock || that.usesClock
-}))
+} = dual(2, (self: StopCondition, that: StopCondition): StopCondition =>
+  make({
+    check: (run) => {
+      const stop = self.check(run)
+      return stop !== undefined && that.check(run) !== undefined ? stop : undefined
+    },
+    boundsTurns: self.boundsTurns && that.boundsTurns,
+    usesClock: self.usesClock || that.usesClock
+  })
+)
 
 /**
  * The condition with a limit of turns: itself if it has one, otherwise combined with {@link defaultLimit}.

@@ -138,16 +138,18 @@ export const make = <Tools extends Record<string, Tool.Any>>(
   Effect.contextWith((context: Context.Context<never>) => {
     const bound = bind(compile(toolkit), context)
     return Effect.succeed({
-      tools: bound.compiled.tools,
+      tools: bound.toolkit.tools,
       // What is raised is the failure of one of the toolkit's own tools.
-      call: Effect.fnUntraced(call.bind(undefined, bound)) as Toolbox<Tool.HandlerError<Tools[keyof Tools]>>["call"]
+      call: call.bind(undefined, bound) as Toolbox<Tool.HandlerError<Tools[keyof Tools]>>["call"]
     })
   })
 
-function* call(...args: Parameters<typeof invoke>): Effect.fn.Return<ToolOutcome, unknown> {
-  const outcome = yield* invoke(...args)
-  return outcome.isFailure && outcome.raised !== undefined ? yield* Effect.fail(outcome.raised.error) : outcome
-}
+const call = (...args: Parameters<typeof invoke>): Effect.Effect<ToolOutcome, unknown> =>
+  Effect.flatMap(
+    Effect.suspend(() => invoke(...args)),
+    (outcome) =>
+      outcome.isFailure && outcome.raised !== undefined ? Effect.fail(outcome.raised.error) : Effect.succeed(outcome)
+  )
 
 /**
  * Merges toolkits like `Toolkit.merge`, but throws `InvalidAgent` when two tools have the same name, of which one
@@ -167,66 +169,77 @@ export const merge = <const Toolkits extends ReadonlyArray<Toolkit.Any>>(
   return Toolkit.merge(...toolkits)
 }
 
-/** A tool with its codecs and settings. */
-interface CompiledTool {
+/** A toolkit whose tools are compiled when they are first called. @internal */
+export interface Compiled {
+  readonly tools: ReadonlyArray<Tool.Any>
+  readonly byName: Readonly<Record<string, Tool.Any>>
+  readonly compiled: Map<string, CompiledTool>
+}
+
+/** A tool with its codecs and settings. @internal */
+export interface CompiledTool extends Settings {
   readonly tool: Tool.Any
-  readonly decode: (params: unknown) => Effect.Effect<unknown, Schema.SchemaError>
-  readonly encodeSuccess: (result: unknown) => Effect.Effect<unknown, Schema.SchemaError>
-  readonly encodeFailure: (error: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly decode: Codec
+  /** The same, but failing with all issues. */
+  readonly decodeAll: Codec
+  readonly encodeSuccess: Codec
+  readonly encodeFailure: Codec
+}
+
+type Codec = (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+
+/** What the annotations of a tool say. */
+interface Settings {
   readonly timeout: Duration.Duration | undefined
   readonly retry: Schedule.Schedule<unknown> | undefined
   readonly maxResultSize: number
-}
-
-/** A toolkit, compiled. @internal */
-export interface Compiled {
-  readonly tools: ReadonlyArray<Tool.Any>
-  readonly names: ReadonlyArray<string>
-  readonly byName: ReadonlyMap<string, CompiledTool>
-  readonly rules: ReadonlyMap<string, LoopDetector.Rule>
+  readonly loopRule: LoopDetector.Rule
 }
 
 /** A compiled toolkit with the context that its handlers run in. @internal */
 export interface Bound {
-  readonly compiled: Compiled
+  readonly toolkit: Compiled
   readonly context: Context.Context<never>
   readonly currentRun: (() => CurrentRun) | undefined
   /** The contexts of the handlers merged with the run's, made when first needed. */
-  readonly merged: Map<Context.Context<never>, Context.Context<never>>
+  merged: Map<Context.Context<never>, Context.Context<never>> | undefined
 }
 
-const compiledToolkits = new WeakMap<Toolkit.Any, Compiled>()
+/** @internal */
+export const compile = (toolkit: Toolkit.Any): Compiled => ({
+  tools: Object.values(toolkit.tools),
+  byName: toolkit.tools,
+  compiled: new Map()
+})
 
-/** Compiles a toolkit, once. @internal */
-export const compile = (toolkit: Toolkit.Any): Compiled => {
-  const known = compiledToolkits.get(toolkit)
-  if (known !== undefined) return known
-  const tools = Object.values(toolkit.tools)
-  const compiled: Compiled = {
-    tools,
-    names: tools.map((tool) => tool.name),
-    byName: new Map(tools.map((tool) => [tool.name, compileTool(tool)])),
-    rules: new Map(tools.map((tool) => [tool.name, LoopDetector.rule(tool)]))
-  }
-  compiledToolkits.set(toolkit, compiled)
+/** The tool of a name, compiled; `undefined` when the toolkit has none. @internal */
+export const lookup = (self: Compiled, name: string): CompiledTool | undefined => {
+  const known = self.compiled.get(name)
+  if (known !== undefined || !Object.hasOwn(self.byName, name)) return known
+  const compiled = compileTool(self.byName[name]!)
+  self.compiled.set(name, compiled)
   return compiled
 }
 
-const compileTool = (tool: Tool.Any): CompiledTool => {
-  const timeout = Context.get(tool.annotations, Timeout)
+const compileTool = (tool: Tool.Any): CompiledTool => ({
+  ...settings(tool),
+  tool,
+  decode: decoder(tool.parametersSchema),
+  decodeAll: explainer(tool.parametersSchema),
+  encodeSuccess: encoder(tool.successSchema),
+  encodeFailure: encoder(tool.failureSchema)
+})
+
+const settings = (tool: Tool.Any): Settings => {
+  const { annotations } = tool
+  const timeout = Context.get(annotations, Timeout)
   return {
-    tool,
-    // A dynamic tool may have a plain JSON Schema: its handler takes the arguments as they are.
-    decode: Schema.isSchema(tool.parametersSchema) ? decoder(tool.parametersSchema) : Effect.succeed,
-    encodeSuccess: encoder(tool.successSchema),
-    encodeFailure: encoder(tool.failureSchema),
     timeout: timeout === undefined ? undefined : Duration.fromInputUnsafe(timeout),
-    retry: Context.get(tool.annotations, Retry),
-    maxResultSize: Context.get(tool.annotations, MaxResultSize)
+    retry: Context.get(annotations, Retry),
+    maxResultSize: Context.get(annotations, MaxResultSize),
+    loopRule: LoopDetector.rule(tool)
   }
 }
-
-type Codec = (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
 
 /** Remembers a codec for as long as its schema lives, so that tools made anew from the same schemas compile once. */
 const cached = (make: (schema: Schema.Codec<unknown, unknown>) => Codec) => {
@@ -234,81 +247,101 @@ const cached = (make: (schema: Schema.Codec<unknown, unknown>) => Codec) => {
   return (schema: Schema.Top): Codec => {
     let codec = codecs.get(schema)
     if (codec === undefined) {
-      // The services a schema needs are in the `R` of `make`, and so in the context the codec runs in.
-      codec = make(schema as Schema.Codec<unknown, unknown>)
+      // A dynamic tool may have a plain JSON Schema: its handler takes the arguments as they are. The services that
+      // a schema needs are in the `R` of `make`, and so in the context the codec runs in.
+      codec = Schema.isSchema(schema) ? make(schema as Schema.Codec<unknown, unknown>) : Effect.succeed
       codecs.set(schema, codec)
     }
     return codec
   }
 }
 
-const decoder = cached((schema) => Schema.decodeUnknownEffect(Schema.toCodecJson(schema), { errors: "all" }))
+const decoder = cached((schema) => Schema.decodeUnknownEffect(Schema.toCodecJson(schema)))
+const explainer = cached((schema) => Schema.decodeUnknownEffect(Schema.toCodecJson(schema), { errors: "all" }))
 const encoder = cached((schema) => Schema.encodeUnknownEffect(Schema.toCodecJson(schema)))
 
 /** Puts a compiled toolkit into a context, and its handlers to work for a run. @internal */
 export const bind = (
-  compiled: Compiled,
+  toolkit: Compiled,
   context: Context.Context<never>,
   currentRun?: (() => CurrentRun) | undefined
-): Bound => ({ compiled, context, currentRun, merged: new Map() })
+): Bound => ({ toolkit, context, currentRun, merged: undefined })
 
 /**
- * One call, as a generator so that the loop can run it without an Effect of its own.
+ * One call: prepare, execute, finalize. Whatever goes wrong early joins the same path as a failed outcome.
  *
- * Prepare, execute, finalize: whatever goes wrong early joins the same path as a failed outcome. @internal
+ * It begins at once and is to be called by the fiber that runs it. What need not wait is done when it returns.
+ * @internal
  */
-export function* invoke(
+export const invoke = (
   self: Bound,
   call: ToolCall,
   onProgress?: ((result: unknown) => void) | undefined
-): Effect.fn.Return<ToolOutcome> {
-  const compiled = self.compiled.byName.get(call.name)
-  if (compiled === undefined) return unknownTool(self, call.name)
+): Effect.Effect<ToolOutcome> => {
+  const compiled = lookup(self.toolkit, call.name)
+  if (compiled === undefined) return Effect.succeed(unknownTool(self.toolkit, call.name))
   const raw = readParams(call.params)
-  if (Result.isFailure(raw)) return invalidParams(call.name, raw.failure)
-  const params = yield* exitOf(compiled.decode(raw.success))
-  if (Exit.isFailure(params)) return invalidParams(call.name, messageOf(params.cause))
+  if (Result.isFailure(raw)) return Effect.succeed(invalidParams(call.name, raw.failure))
+  return whenDone(compiled.decode(raw.success), (params) =>
+    Exit.isFailure(params)
+      ? explain(compiled, raw.success)
+      : whenDone(execute(self, compiled, call, params.value, onProgress), (exit) => finalize(compiled, exit))
+  )
+}
 
-  const exit = yield* exitOf(execute(self, compiled, call, params.value, onProgress))
+/** Goes on with the exit of an effect, at once if it is already done. */
+const whenDone = <A, E, B>(
+  effect: Effect.Effect<A, E>,
+  f: (exit: Exit.Exit<A, E>) => Effect.Effect<B>
+): Effect.Effect<B> => (Exit.isExit(effect) ? f(effect as Exit.Exit<A, E>) : Effect.flatMap(Effect.exit(effect), f))
 
-  if (Exit.isSuccess(exit)) {
-    const encoded = yield* exitOf(compiled.encodeSuccess(exit.value))
-    if (Exit.isFailure(encoded)) return defect(`Invalid result: ${messageOf(encoded.cause)}`)
-    const unfit = limitResult(encoded.value, compiled.maxResultSize)
-    if (unfit !== undefined) return unfit
-    const shown = yield* exitOf(modelOutput(compiled.tool, exit.value))
-    if (Exit.isFailure(shown)) return defect(`Invalid model output: ${messageOf(shown.cause)}`)
-    return { isFailure: false, result: encoded.value ?? null, modelOutput: shown.value }
-  }
+/** All that is wrong with arguments. The first look stops at the first issue, which is cheaper for good ones. */
+const explain = ({ decodeAll, tool }: CompiledTool, params: unknown): Effect.Effect<ToolOutcome> =>
+  whenDone(decodeAll(params), (exit) =>
+    Effect.succeed(invalidParams(tool.name, Exit.isFailure(exit) ? messageOf(exit.cause) : "they are not stable"))
+  )
+
+/** From the end of a handler to the outcome. */
+const finalize = (compiled: CompiledTool, exit: Exit.Exit<unknown, unknown>): Effect.Effect<ToolOutcome> => {
+  if (Exit.isSuccess(exit)) return succeeded(compiled, exit.value)
   const error = Cause.findError(exit.cause)
-  if (Result.isFailure(error)) return defect(Cause.pretty(exit.cause))
-  if (error.success instanceof TimedOut) return timedOut(call.name, error.success.after)
-  const raised = compiled.tool.failureMode === "error" ? { error: error.success } : undefined
-  if (AiError.isAiError(error.success) || AiError.isAiErrorReason(error.success)) {
-    return failure("failure", { error: error.success.message }, undefined, raised)
-  }
-  const encoded = yield* exitOf(compiled.encodeFailure(error.success))
-  if (Exit.isFailure(encoded)) return defect(`Invalid failure: ${messageOf(encoded.cause)}`, raised)
-  const unfit = limitResult(encoded.value, compiled.maxResultSize)
-  return failure("failure", unfit === undefined ? encoded.value : unfit.result, undefined, raised)
+  if (Result.isFailure(error)) return Effect.succeed(defect(Cause.pretty(exit.cause)))
+  if (error.success instanceof TimedOut) return Effect.succeed(timedOut(compiled.tool.name, error.success.after))
+  return failed(compiled, error.success)
 }
 
-/** `Effect.exit`, free of charge for effects that are already done. */
-const exitOf = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-  Exit.isExit(effect) ? Effect.succeed(effect as Exit.Exit<A, E>) : Effect.exit(effect)
-
-/** What the model is shown in place of a result, encoded; `undefined` for the result itself. */
-const modelOutput = (
-  tool: Tool.Any,
-  result: unknown
-): Effect.Effect<ReadonlyArray<Prompt.TextPartEncoded | Prompt.FilePartEncoded> | undefined, Schema.SchemaError> => {
-  const { toModelOutput } = tool
-  return toModelOutput === undefined
-    ? Effect.succeed(undefined)
-    : Effect.suspend(() => encodeModelOutput(toModelOutput(result)))
-}
+const succeeded = (compiled: CompiledTool, value: unknown): Effect.Effect<ToolOutcome> =>
+  whenDone(compiled.encodeSuccess(value), (encoded) => {
+    if (Exit.isFailure(encoded)) return Effect.succeed(defect(`Invalid result: ${messageOf(encoded.cause)}`))
+    const result = encoded.value ?? null
+    const unfit = limitResult(result, compiled.maxResultSize)
+    if (unfit !== undefined) return Effect.succeed(unfit)
+    const { toModelOutput } = compiled.tool
+    if (toModelOutput === undefined) return Effect.succeed({ isFailure: false, result, modelOutput: undefined })
+    return whenDone(
+      Effect.suspend(() => encodeModelOutput(toModelOutput(value))),
+      (shown) =>
+        Effect.succeed(
+          Exit.isSuccess(shown)
+            ? { isFailure: false, result, modelOutput: shown.value }
+            : defect(`Invalid model output: ${messageOf(shown.cause)}`)
+        )
+    )
+  })
 
 const encodeModelOutput = Schema.encodeEffect(Schema.Array(Prompt.ToolModelOutputPart))
+
+const failed = (compiled: CompiledTool, error: unknown): Effect.Effect<ToolOutcome> => {
+  const raised = compiled.tool.failureMode === "error" ? { error } : undefined
+  if (AiError.isAiError(error) || AiError.isAiErrorReason(error)) {
+    return Effect.succeed(failure("failure", { error: error.message }, undefined, raised))
+  }
+  return whenDone(compiled.encodeFailure(error), (encoded) => {
+    if (Exit.isFailure(encoded)) return Effect.succeed(defect(`Invalid failure: ${messageOf(encoded.cause)}`, raised))
+    const unfit = limitResult(encoded.value, compiled.maxResultSize)
+    return Effect.succeed(failure("failure", unfit === undefined ? encoded.value : unfit.result, undefined, raised))
+  })
+}
 
 /** The handler's effect with its services, timeout and retries. */
 const execute = (
@@ -355,12 +388,11 @@ const start = (
 
 /** The services of a handler: those of the run, and those its Layer was built with. */
 const handlerServices = (self: Bound, handler: Tool.Handler<string>): Context.Context<never> => {
-  let merged = self.merged.get(handler.context)
-  if (merged === undefined) {
-    merged = Context.merge(handler.context, self.context)
-    if (self.currentRun !== undefined) merged = Context.add(merged, CurrentRun, self.currentRun())
-    self.merged.set(handler.context, merged)
-  }
+  const known = (self.merged ??= new Map()).get(handler.context)
+  if (known !== undefined) return known
+  let merged = Context.merge(handler.context, self.context)
+  if (self.currentRun !== undefined) merged = Context.add(merged, CurrentRun, self.currentRun())
+  self.merged.set(handler.context, merged)
   return merged
 }
 
@@ -406,8 +438,8 @@ type Raised = { readonly error: unknown } | undefined
 const failure = (kind: ToolFailureKind, result: unknown, detail?: string, raised?: Raised) =>
   ({ isFailure: true, kind, result, detail, raised }) as const
 
-const unknownTool = (self: Bound, name: string): ToolOutcome => {
-  const { names } = self.compiled
+const unknownTool = (toolkit: Compiled, name: string): ToolOutcome => {
+  const names = toolkit.tools.map((tool) => tool.name)
   const known = names.length === 0 ? "There are no tools." : `The tools are: ${names.join(", ")}.`
   return failure("unknown-tool", `There is no tool '${name}'. ${known}`)
 }

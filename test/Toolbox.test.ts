@@ -11,7 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
-import { Calculator, MathTools, MathToolsLayer } from "./support/calculator.ts"
+import { MathTools, MathToolsLayer } from "./support/calculator.ts"
 
 const call = (name: string, params?: unknown): Toolbox.ToolCall => ({ id: "c1", name, params })
 
@@ -360,11 +360,18 @@ describe("handlers", () => {
     })
   )
 
-  it.effect("are compiled once for a toolkit, whatever many toolboxes are made", () =>
+  it.effect("are found for every tool of the toolkit, in its order", () =>
     Effect.gen(function* () {
-      const [first, second] = yield* Effect.all([Toolbox.make(MathTools), Toolbox.make(MathTools)])
-      assert.strictEqual(first.tools, second.tools)
-      assert.deepStrictEqual(first.tools, [Calculator])
-    }).pipe(Effect.provide(MathToolsLayer))
+      const toolbox = yield* Toolbox.make(Toolbox.merge(MathTools, toolkit))
+      assert.deepStrictEqual(
+        toolbox.tools.map((tool) => tool.name),
+        ["calculator", "greet"]
+      )
+      assert.strictEqual((yield* toolbox.call(call("greet", { name: "Ada" }))).result, "Hello Ada")
+    }).pipe(
+      Effect.provide(MathToolsLayer),
+      Effect.provide(toolkit.toLayer({ greet: ({ name }) => Effect.succeed(`Hello ${name}`) })),
+      Effect.provideService(Prefix, "Run")
+    )
   )
 })

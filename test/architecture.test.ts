@@ -24,11 +24,9 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [8, ["internal/interpreter"]],
   // facade
   [9, ["Agent"]],
-  // edges; what adapters share comes first
-  [10, ["internal/chatRequest", "internal/httpAiError", "internal/responseParts"]],
-  [11, ["internal/chatResponse"]],
-  [12, ["AgentTelemetry", "McpToolbox", "Mermaid", "RuntimeConfig", "Workflow", "cli/*", "llm/*", "testing/*"]],
-  [13, ["index"]]
+  // edges
+  [10, ["AgentTelemetry", "McpToolbox", "Mermaid", "RuntimeConfig", "Workflow", "cli/*", "llm/*", "testing/*"]],
+  [11, ["index"]]
 ]
 
 /** What may be imported besides `effect/*` and relative modules. */

@@ -18,7 +18,7 @@ import { AgentError, InvalidInput, ModelFailed, OutputInvalid } from "../AgentEr
 import { EventHub } from "../EventHub.ts"
 import type { AssistantContent, History } from "../History.ts"
 import * as Histories from "../History.ts"
-import type { Delta, LlmRequest } from "../Llm.ts"
+import type { Delta, LlmRequest, LlmResponse } from "../Llm.ts"
 import { Llm } from "../Llm.ts"
 import { bind } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
@@ -82,6 +82,7 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     offset: 0,
     buffer: [],
     calling: false,
+    calledAt: 0,
     callIds: undefined
   }
   return run
@@ -124,8 +125,16 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
     const command = decide(policy, state, elapsedMillis)
     switch (command._tag) {
       case "CallModel": {
-        const error = yield* callModel(run, llm, instructions)
-        if (error !== undefined) return yield* Effect.fail(failed(run, new ModelFailed({ error })))
+        const congested = announceTurn(run)
+        if (congested !== undefined) yield* congested
+        const exit = yield* Effect.exit(requestModel(run, llm, instructions))
+        if (Exit.isFailure(exit)) {
+          const error = Cause.findError(exit.cause)
+          return yield* Result.isSuccess(error)
+            ? Effect.fail(modelFailed(run, error.success))
+            : Effect.failCause(error.failure)
+        }
+        modelAnswered(run, exit.value)
         break
       }
       case "AnswerCalls": {
@@ -161,24 +170,22 @@ const lastPrompt = (history: History): string => {
   return last?.role === "user" ? Histories.userText(last.content) : ""
 }
 
-/** One model call. Returns the error of a call that failed. */
-function* callModel(
-  run: Run,
-  llm: Llm["Service"],
-  instructions: string
-): Effect.fn.Return<AiError.AiError | undefined> {
+/** Says that a turn begins. Returns what to wait for first when an observer cannot keep up. */
+const announceTurn = (run: Run): Effect.Effect<void> | undefined => {
+  if (run.observer === undefined) return undefined
   const { definition, state } = run
-  const observed = run.observer !== undefined
   const turn = state.turns + 1
-  if (observed) {
-    flush(run)
-    const congested = run.observer?.congestion()
-    if (congested !== undefined) yield* congested
-    const { names: tools } = definition.toolkit
-    emit(run, { ...head(run), _tag: "TurnStarted", turn })
-    emit(run, { ...head(run), _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
-  }
-  const startedAt = observed ? run.clock.currentTimeMillisUnsafe() : 0
+  const tools = definition.toolkit.tools.map((tool) => tool.name)
+  flush(run)
+  const congested = run.observer.congestion()
+  emit(run, { ...head(run), _tag: "TurnStarted", turn })
+  emit(run, { ...head(run), _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
+  return congested
+}
+
+const requestModel = (run: Run, llm: Llm["Service"], instructions: string) => {
+  const { definition, observer, state } = run
+  const turn = state.turns + 1
   const request: LlmRequest = {
     instructions,
     history: state.history,
@@ -189,24 +196,25 @@ function* callModel(
     output: definition.output?.format
   }
   run.calling = true
-  const exit = yield* Effect.exit(
-    llm.generate(request, observed ? (delta) => emitDelta(run, turn, delta) : definition.streaming ? ignore : undefined)
-  )
+  if (observer === undefined) return llm.generate(request, definition.streaming ? ignore : undefined)
+  run.calledAt = run.clock.currentTimeMillisUnsafe()
+  return llm.generate(request, (delta) => emitDelta(run, turn, delta))
+}
+
+const modelAnswered = (run: Run, response: LlmResponse): void => {
+  const { finishReason, model, tokens } = response
+  const turn = run.state.turns + 1
   run.calling = false
-  if (Exit.isFailure(exit)) {
-    const error = Cause.findError(exit.cause)
-    if (Result.isFailure(error)) return yield* Effect.failCause(error.failure)
-    if (observed) {
-      const { message, reason } = error.success
-      emit(run, { ...head(run), _tag: "ModelCallFailed", turn, reason: reason._tag, message })
-    }
-    return error.success
-  }
-  const { finishReason, model, tokens } = exit.value
-  const content = uniqueCallIds(run, turn, exit.value.content)
-  const durationMillis = observed ? run.clock.currentTimeMillisUnsafe() - startedAt : 0
+  const content = uniqueCallIds(run, turn, response.content)
+  const durationMillis = run.observer === undefined ? 0 : run.clock.currentTimeMillisUnsafe() - run.calledAt
   emit(run, { ...head(run), _tag: "ModelCallCompleted", turn, content, finishReason, tokens, model, durationMillis })
-  return undefined
+}
+
+const modelFailed = (run: Run, error: AiError.AiError): AgentError => {
+  const { message, reason } = error
+  run.calling = false
+  emit(run, { ...head(run), _tag: "ModelCallFailed", turn: run.state.turns + 1, reason: reason._tag, message })
+  return failed(run, new ModelFailed({ error }))
 }
 
 const ignore = () => {}

@@ -7,23 +7,37 @@
  * The canonical text of a JSON value: object keys sorted, numbers by value (`-0` is `0`), `undefined` members
  * dropped. Equal values have equal texts whatever order their keys were written in.
  */
-export const canonical = (value: unknown): string => {
-  if (typeof value === "string") return JSON.stringify(value)
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null"
-  if (Array.isArray(value)) {
-    let out = "["
-    for (let i = 0; i < value.length; i++) out += (i === 0 ? "" : ",") + canonical(value[i])
-    return out + "]"
+export const canonical = (value: unknown): string => JSON.stringify(sorted(value)) ?? "null"
+
+/** The value with all keys in order; itself if they are already. */
+const sorted = (value: unknown): unknown => {
+  if (typeof value !== "object" || value === null) return value
+  return Array.isArray(value) ? sortedArray(value) : sortedObject(value as Record<string, unknown>)
+}
+
+const sortedArray = (value: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
+  let copy: Array<unknown> | undefined
+  for (let i = 0; i < value.length; i++) {
+    const item = sorted(value[i])
+    if (copy === undefined && item !== value[i]) copy = value.slice()
+    if (copy !== undefined) copy[i] = item
   }
+  return copy ?? value
+}
+
+const sortedObject = (value: Record<string, unknown>): Record<string, unknown> => {
   const keys = Object.keys(value)
-  if (keys.length > 1) keys.sort()
-  let out = "{"
-  for (const key of keys) {
-    const member = (value as Record<string, unknown>)[key]
-    if (member === undefined) continue
-    out += (out.length === 1 ? "" : ",") + JSON.stringify(key) + ":" + canonical(member)
+  let same = true
+  for (let i = 1; i < keys.length && same; i++) same = keys[i - 1]! < keys[i]!
+  for (let i = 0; i < keys.length && same; i++) same = sorted(value[keys[i]!]) === value[keys[i]!]
+  if (same) return value
+  const copy: Record<string, unknown> = {}
+  for (const key of keys.toSorted()) {
+    // An assignment to this key would set the prototype.
+    if (key === "__proto__") Object.defineProperty(copy, key, { value: sorted(value[key]), enumerable: true })
+    else copy[key] = sorted(value[key])
   }
-  return out + "}"
+  return copy
 }
 
 /** Why a JSON value from outside is not taken. */

@@ -21,7 +21,7 @@ export interface Policy {
   readonly stopWhen: StopCondition
   /** `undefined` switches detection off. */
   readonly loopDetector: LoopDetector | undefined
-  readonly loopRules: ReadonlyMap<string, Loops.Rule>
+  readonly loopRule: (tool: string) => Loops.Rule | undefined
   /** Corrections the model is asked for when its answer does not match the output schema. */
   readonly outputRetries: number
   readonly hasOutput: boolean
@@ -207,10 +207,10 @@ const pend = (policy: Policy, state: State, part: Prompt.ToolCallPartEncoded, tu
   if (policy.loopDetector === undefined) {
     return { id, name, params, verdict: "allow", observed: undefined, answer: undefined }
   }
-  const rule = policy.loopRules.get(name)
+  const rule = policy.loopRule(name)
   const observed: Loops.Call = {
     tool: name,
-    key: rule === undefined ? Loops.key(name, params) : rule.key(params),
+    key: Loops.keyOf(rule, name, params),
     turn,
     repeatable: rule?.repeatable,
     readOnly: rule?.readOnly

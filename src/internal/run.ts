@@ -49,6 +49,8 @@ export interface Run {
   buffer: Array<AgentEvent>
   /** A model call is in flight. */
   calling: boolean
+  /** When the last model call began; 0 when nobody watches. */
+  calledAt: number
   /** The call ids of this run; made with the first. */
   callIds: Set<string> | undefined
 }

@@ -1,10 +1,8 @@
 /**
  * Answers the calls of one turn: those that the loop detector lets pass on bounded fibers, the others in its words.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Result from "effect/Result"
 import type { AgentEvent } from "../AgentEvent.ts"
 import * as LoopDetector from "../LoopDetector.ts"
 import type { ToolOutcome } from "../Toolbox.ts"
@@ -22,54 +20,55 @@ export class ToolRaised {
 }
 
 /**
- * Runs and answers the calls. Returns the failure of a tool that ends the run; its siblings are interrupted.
+ * Runs and answers the calls. Succeeds with the failure of a tool that ends the run; its siblings are interrupted.
  */
-export function* answerCalls(run: Run, calls: ReadonlyArray<PendingCall>): Effect.fn.Return<ToolRaised | undefined> {
-  const allowed = calls.every((call) => call.verdict === "allow")
-    ? calls
-    : calls.filter((call) => call.verdict === "allow")
-  if (allowed.length === 1) {
-    const raised = yield* runCall(run, allowed[0]!)
-    if (raised !== undefined) return raised
-  } else if (allowed.length > 1) {
-    const exit = yield* Effect.exit(
-      Effect.forEach(allowed, (call) => runOrFail(run, call), {
-        concurrency: run.definition.toolConcurrency,
-        discard: true
+export const answerCalls = (run: Run, calls: ReadonlyArray<PendingCall>): Effect.Effect<ToolRaised | undefined> => {
+  const allowed = calls.every(isAllowed) ? calls : calls.filter(isAllowed)
+  const ran = allowed.length === 1 ? runCall(run, allowed[0]!) : runCalls(run, allowed)
+  // Last, because a call may repeat one of the same turn, whose result is known only then.
+  return allowed.length === calls.length
+    ? ran
+    : Effect.map(ran, (raised) => {
+        if (raised === undefined)
+          for (const call of calls) if (call.verdict !== "allow") intercept(run, call, call.verdict)
+        return raised
       })
-    )
-    if (Exit.isFailure(exit)) {
-      const raised = Cause.findError(exit.cause)
-      // Anything but a raised failure is a defect of the runtime itself.
-      return Result.isSuccess(raised) ? raised.success : yield* Effect.failCause(raised.failure)
-    }
-  }
-  if (allowed.length < calls.length) {
-    // Last, because a call may repeat one of the same turn, whose result is known only now.
-    for (const call of calls) if (call.verdict !== "allow") intercept(run, call, call.verdict)
-  }
-  return undefined
 }
 
-const runOrFail = Effect.fnUntraced(function* (run: Run, call: PendingCall): Effect.fn.Return<void, ToolRaised> {
-  const raised = yield* runCall(run, call)
-  if (raised !== undefined) return yield* Effect.fail(raised)
-})
+const isAllowed = (call: PendingCall): boolean => call.verdict === "allow"
 
-function* runCall(run: Run, call: PendingCall): Effect.fn.Return<ToolRaised | undefined> {
-  const observed = run.observer !== undefined
+const runCalls = (run: Run, calls: ReadonlyArray<PendingCall>): Effect.Effect<ToolRaised | undefined> =>
+  Effect.forEach(
+    calls,
+    (call) =>
+      Effect.flatMap(runCall(run, call), (raised) => (raised === undefined ? Effect.void : Effect.fail(raised))),
+    { concurrency: run.definition.toolConcurrency, discard: true }
+  ).pipe(
+    Effect.as(undefined),
+    Effect.catch((raised) => Effect.succeed(raised))
+  )
+
+/** Begins a call at once; to be called by the fiber that runs it. */
+const runCall = (run: Run, call: PendingCall): Effect.Effect<ToolRaised | undefined> => {
   const { id, name, params } = call
   const { turns: turn } = run.state
-  const startedAt = observed ? run.clock.currentTimeMillisUnsafe() : 0
-  if (observed) emit(run, { ...head(run), _tag: "ToolCallStarted", turn, id, name, params })
-  const outcome: ToolOutcome = yield* invoke(
-    run.toolbox,
-    call,
-    observed ? (result) => emit(run, { ...head(run), _tag: "ToolCallProgressed", turn, id, name, result }) : undefined
+  if (run.observer === undefined) return whenDone(invoke(run.toolbox, call), (outcome) => settle(run, call, outcome, 0))
+  const startedAt = run.clock.currentTimeMillisUnsafe()
+  emit(run, { ...head(run), _tag: "ToolCallStarted", turn, id, name, params })
+  const onProgress = (result: unknown) =>
+    emit(run, { ...head(run), _tag: "ToolCallProgressed", turn, id, name, result })
+  return whenDone(invoke(run.toolbox, call, onProgress), (outcome) =>
+    settle(run, call, outcome, run.clock.currentTimeMillisUnsafe() - startedAt)
   )
+}
+
+/** Goes on with the outcome of a call, at once if the call is already done. */
+const whenDone = <A>(effect: Effect.Effect<ToolOutcome>, f: (outcome: ToolOutcome) => A): Effect.Effect<A> =>
+  Exit.isExit(effect) && Exit.isSuccess(effect) ? Effect.succeed(f(effect.value as ToolOutcome)) : Effect.map(effect, f)
+
+const settle = (run: Run, call: PendingCall, outcome: ToolOutcome, durationMillis: number): ToolRaised | undefined => {
   // The run may have ended while a handler refused to be interrupted.
   if (run.state.phase !== "tools") return undefined
-  const durationMillis = observed ? run.clock.currentTimeMillisUnsafe() - startedAt : 0
   emit(run, ended(run, call, outcome, durationMillis))
   return outcome.isFailure && outcome.raised !== undefined ? new ToolRaised(outcome.raised.error) : undefined
 }

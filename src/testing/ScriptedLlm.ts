@@ -132,7 +132,16 @@ const response = (content: AssistantContent, finishReason: Response.FinishReason
 })
 
 /** The words of a text with the space behind each, so that they join to the text again. */
-const words = (text: string): ReadonlyArray<string> => text.match(/\S+\s*|\s+/g) ?? []
+const words = (text: string): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (let start = 0; start < text.length;) {
+    const space = text.indexOf(" ", start)
+    const end = space === -1 ? text.length : space + 1
+    found.push(text.slice(start, end))
+    start = end
+  }
+  return found
+}
 
 const stream = (part: AssistantContent[number], onDelta: (delta: Delta) => void): void => {
   if (part.type === "text") for (const delta of words(part.text)) onDelta({ type: "text", delta })

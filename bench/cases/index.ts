@@ -1,0 +1,5 @@
+import type { Case } from "../Case.ts"
+import { original } from "./original.ts"
+import { scaling } from "./scaling.ts"
+
+export const cases: ReadonlyArray<Case> = [...original, ...scaling]

@@ -1,0 +1,21 @@
+/**
+ * Measures one variant of one case in a process of its own, so that no case is timed with another's optimised code.
+ *
+ *     node bench/worker.ts agent_execution_no_tools ours '{"batches":10,"batchMillis":50,"warmUpMillis":300}'
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import { cases } from "./cases/index.ts"
+import { measure } from "./measure.ts"
+
+const [name, variant, effort] = process.argv.slice(2)
+const found = cases.find((candidate) => candidate.name === name)
+const make = variant === "ours" ? found?.ours : found?.floor
+
+const program =
+  make === undefined || effort === undefined
+    ? Effect.die(`No variant '${variant}' of case '${name}'`)
+    : measure(make(), JSON.parse(effort))
+
+NodeRuntime.runMain(Effect.flatMap(program, (samples) => Console.log(JSON.stringify(samples))))

@@ -1,0 +1,1212 @@
+import { inspect } from "node:util"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import { assert, describe, it } from "@effect/vitest"
+import type * as AiError from "effect/ai/AiError"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Tool from "effect/ai/Tool"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
+import * as History from "../../src/History.ts"
+import * as Llm from "../../src/Llm.ts"
+import * as OpenAiLlm from "../../src/llm/OpenAiLlm.ts"
+import * as OpenAiServer from "../support/openAiServer.ts"
+
+const request = (overrides: Partial<Llm.LlmRequest> = {}): Llm.LlmRequest => ({
+  instructions: "",
+  history: History.appendUser(History.empty, "Hi"),
+  tools: [],
+  toolChoice: "auto",
+  sampling: {},
+  output: undefined,
+  ...overrides
+})
+
+interface Sent {
+  readonly url: string
+  readonly headers: Record<string, string>
+  readonly body: Record<string, unknown>
+}
+
+/** One call without a network: `respond` plays the server. */
+const call = (
+  respond: (sent: Sent) => Response,
+  options: {
+    readonly request?: Partial<Llm.LlmRequest>
+    readonly llm?: Partial<OpenAiLlm.Options>
+    readonly onDelta?: (delta: Llm.Delta) => void
+  } = {}
+) => {
+  const fetch = async (url: unknown, init?: RequestInit) =>
+    respond({
+      url: String(url),
+      headers: { ...(init?.headers as Record<string, string>) },
+      body: JSON.parse(Buffer.from(init?.body as Uint8Array).toString("utf8"))
+    })
+  return OpenAiLlm.make({ model: "gpt-test", ...options.llm }).pipe(
+    Effect.flatMap((llm) => llm.generate(request(options.request), options.onDelta)),
+    Effect.provide(FetchHttpClient.layer),
+    // Only what `FetchHttpClient` calls of `fetch` is here.
+    Effect.provideService(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch)
+  )
+}
+
+const json = (body: unknown, init?: ResponseInit): Response =>
+  new Response(typeof body === "string" ? body : JSON.stringify(body), {
+    headers: { "content-type": "application/json" },
+    ...init
+  })
+
+const events = (...pieces: ReadonlyArray<string | Uint8Array>): Response =>
+  new Response(
+    new ReadableStream({
+      start: (controller) => {
+        for (const piece of pieces) controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece)
+        controller.close()
+      }
+    }),
+    { headers: { "content-type": "text/event-stream; charset=utf-8" } }
+  )
+
+const encoder = new TextEncoder()
+
+const sse = (...chunks: ReadonlyArray<unknown>): string =>
+  chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join("")
+
+const done = "data: [DONE]\n\n"
+
+const choice = (delta: unknown, finish_reason: string | null = null) => ({
+  choices: [{ index: 0, delta, finish_reason }]
+})
+
+const answer = (message: unknown, finish_reason: string | null = "stop") => ({
+  choices: [{ index: 0, message, finish_reason }]
+})
+
+/** What the model answers, and what it is asked. */
+const ask = (message: unknown, finish_reason?: string | null) => call(() => json(answer(message, finish_reason)))
+
+/** What is sent for a request. */
+const sentFor = Effect.fnUntraced(function* (
+  overrides: Partial<Llm.LlmRequest> = {},
+  llm: Partial<OpenAiLlm.Options> = {},
+  onDelta?: (delta: Llm.Delta) => void
+) {
+  let sent: Sent | undefined
+  yield* call(
+    (got) => {
+      sent = got
+      return json(answer({ content: "ok" }))
+    },
+    { request: overrides, llm, ...(onDelta && { onDelta }) }
+  )
+  return sent!
+})
+
+/** Streams the pieces: the response and the deltas. */
+const stream = Effect.fnUntraced(function* (...pieces: ReadonlyArray<string | Uint8Array>) {
+  const deltas: Array<Llm.Delta> = []
+  const response = yield* call(() => events(...pieces), { onDelta: (delta) => deltas.push(delta) })
+  return { response, deltas, joined: join(deltas) }
+})
+
+/** The deltas with neighbours of one kind joined. */
+const join = (deltas: ReadonlyArray<Llm.Delta>): ReadonlyArray<Llm.Delta> => {
+  const out: Array<Llm.Delta> = []
+  for (const delta of deltas) {
+    const last = out.at(-1)
+    const same = last?.type === delta.type && (delta.type !== "tool-params" || ("id" in last && last.id === delta.id))
+    if (last !== undefined && same) out[out.length - 1] = { ...last, delta: last.delta + delta.delta }
+    else out.push(delta)
+  }
+  return out
+}
+
+const clients = [FetchHttpClient.layer, NodeHttpClient.layerUndici, NodeHttpClient.layerNodeHttp]
+
+const reasonOf = <A, R>(effect: Effect.Effect<A, AiError.AiError, R>) =>
+  Effect.map(Effect.flip(effect), (error) => error.reason)
+
+const Weather = Tool.make("weather", {
+  description: "Tells the weather",
+  parameters: Schema.Struct({ city: Schema.String })
+})
+const weatherSchema = {
+  type: "object",
+  properties: { city: { type: "string" } },
+  required: ["city"],
+  additionalProperties: true
+}
+
+const weather = (id: string, params: unknown): Prompt.ToolCallPartEncoded => ({
+  type: "tool-call",
+  id,
+  name: "weather",
+  params
+})
+
+describe("a request", () => {
+  it.effect("asks for one piece without a listener", () =>
+    Effect.gen(function* () {
+      const { body, headers, url } = yield* sentFor()
+      assert.deepStrictEqual(body, { model: "gpt-test", messages: [{ role: "user", content: "Hi" }] })
+      assert.strictEqual(url, "https://api.openai.com/v1/chat/completions")
+      assert.strictEqual(headers["content-type"], "application/json")
+      assert.notProperty(headers, "authorization")
+    })
+  )
+
+  it.effect("asks for a stream and its usage with a listener", () =>
+    Effect.gen(function* () {
+      const { body } = yield* sentFor({}, {}, () => {})
+      assert.deepStrictEqual(body, {
+        model: "gpt-test",
+        messages: [{ role: "user", content: "Hi" }],
+        stream: true,
+        stream_options: { include_usage: true }
+      })
+    })
+  )
+
+  it.effect("says who asks", () =>
+    Effect.gen(function* () {
+      const { headers } = yield* sentFor({}, { apiKey: Redacted.make("sk-1"), organization: "org", project: "proj" })
+      assert.strictEqual(headers["authorization"], "Bearer sk-1")
+      assert.strictEqual(headers["openai-organization"], "org")
+      assert.strictEqual(headers["openai-project"], "proj")
+    })
+  )
+
+  it.effect.each([
+    ["https://api.openai.com/v1", "https://api.openai.com/v1/chat/completions"],
+    ["http://localhost:11434", "http://localhost:11434/v1/chat/completions"],
+    ["http://localhost:11434/", "http://localhost:11434/v1/chat/completions"],
+    ["http://localhost:11434/v1", "http://localhost:11434/v1/chat/completions"],
+    ["http://localhost:11434/v1//", "http://localhost:11434/v1/chat/completions"],
+    ["http://v1:8080/llm", "http://v1:8080/llm/v1/chat/completions"],
+    ["https://openrouter.ai/api/v1", "https://openrouter.ai/api/v1/chat/completions"],
+    ["https://example.com/v1beta/openai/", "https://example.com/v1beta/openai/chat/completions"],
+    ["https://example.com/llm/chat/completions", "https://example.com/llm/chat/completions"],
+    ["https://example.com/v1/?version=2", "https://example.com/v1/chat/completions?version=2"],
+    ["https://example.com/chat/completions?version=2", "https://example.com/chat/completions?version=2"]
+  ] as const)("for %s goes to %s", ([baseUrl, url]) =>
+    Effect.map(sentFor({}, { baseUrl }), (sent) => assert.strictEqual(sent.url, url))
+  )
+
+  it.effect("has all sampling as it is, and none by default", () =>
+    Effect.gen(function* () {
+      const sampling = { model: "other", temperature: 0.7, topP: 0.9, maxTokens: 10, stop: ["END"], seed: 7 }
+      const { body } = yield* sentFor({ sampling })
+      assert.deepStrictEqual(body, {
+        model: "other",
+        messages: [{ role: "user", content: "Hi" }],
+        temperature: 0.7,
+        top_p: 0.9,
+        max_completion_tokens: 10,
+        stop: ["END"],
+        seed: 7
+      })
+      const zeros = yield* sentFor({ sampling: { temperature: 0, seed: 0, stop: [] } })
+      assert.deepInclude(zeros.body, { temperature: 0, seed: 0 })
+      assert.notProperty(zeros.body, "stop")
+    })
+  )
+
+  it.effect.each([
+    ["max_completion_tokens", "https://api.openai.com/v1", undefined],
+    ["max_completion_tokens", "https://eu.api.openai.com/v1", undefined],
+    ["max_tokens", "https://api.openai.com.example.com/v1", undefined],
+    ["max_tokens", "http://localhost:8080", undefined],
+    ["max_completion_tokens", "http://localhost:8080", "max_completion_tokens"],
+    ["max_tokens", "https://api.openai.com/v1", "max_tokens"]
+  ] as const)("bounds the answer with %s at %s when told %s", ([field, baseUrl, maxTokensField]) =>
+    Effect.map(sentFor({ sampling: { maxTokens: 5 } }, { baseUrl, maxTokensField }), ({ body }) =>
+      assert.deepStrictEqual(Object.keys(body), ["model", "messages", field])
+    )
+  )
+
+  it.effect("tells the whole conversation", () =>
+    Effect.gen(function* () {
+      const calls: ReadonlyArray<Prompt.AssistantMessagePartEncoded> = [
+        { type: "reasoning", text: "Hm" },
+        { type: "text", text: "Let me " },
+        { type: "text", text: "see" },
+        { type: "tool-call", id: "a", name: "weather", params: { city: "Köln" } },
+        { type: "tool-call", id: "b", name: "weather", params: `{"city": ` },
+        { type: "tool-call", id: "c", name: "weather", params: null },
+        { type: "tool-call", id: "x", name: "search", params: {}, providerExecuted: true }
+      ]
+      const result = (id: string, result: unknown, isFailure = false) =>
+        ({ type: "tool-result", id, name: "weather", isFailure, result }) as const
+      const shown = { ...result("c", 1), modelOutput: [{ type: "text", text: "one" }] as const }
+      let history = History.appendUser(History.empty, "Hi")
+      const results = [result("a", { degrees: 21 }), result("b", "Not JSON", true), shown]
+      history = History.appendAssistant(history, calls, results)
+      history = History.appendAssistant(history, [{ type: "tool-call", id: "d", name: "weather", params: {} }])
+      history = History.appendAssistant(history, [{ type: "text", text: "21 degrees" }])
+      history = History.appendUser(history, [{ type: "text", text: "Thanks" }])
+      const { body } = yield* sentFor({ instructions: "Be kind", history })
+      const fn = (id: string, args: string) => ({
+        id,
+        type: "function",
+        function: { name: "weather", arguments: args }
+      })
+      assert.deepStrictEqual(body["messages"], [
+        { role: "system", content: "Be kind" },
+        { role: "user", content: "Hi" },
+        {
+          role: "assistant",
+          content: "Let me see",
+          tool_calls: [fn("a", `{"city":"Köln"}`), fn("b", "{}"), fn("c", "{}")]
+        },
+        { role: "tool", tool_call_id: "a", content: `{"degrees":21}` },
+        { role: "tool", tool_call_id: "b", content: "Not JSON" },
+        { role: "tool", tool_call_id: "c", content: "one" },
+        { role: "assistant", tool_calls: [fn("d", "{}")] },
+        { role: "tool", tool_call_id: "d", content: "The call was interrupted before it returned a result." },
+        { role: "assistant", content: "21 degrees" },
+        { role: "user", content: "Thanks" }
+      ])
+    })
+  )
+
+  it.effect("has images as URLs and documents as files", () =>
+    Effect.gen(function* () {
+      const file = (mediaType: string, data: Prompt.FilePartEncoded["data"], fileName?: string) =>
+        ({ type: "file", mediaType, data, ...(fileName !== undefined && { fileName }) }) as const
+      const bytes = new Uint8Array([1, 2, 3])
+      const history = History.appendUser(History.empty, [
+        { type: "text", text: "Look" },
+        file("image/png", bytes),
+        file("image/*", { _tag: "Uint8Array", base64: "AQID" }),
+        file("image/png", "AQID"),
+        file("image/png", "data:image/png;base64,AQID"),
+        file("image/png", new URL("https://example.com/a.png")),
+        file("image/png", { _tag: "URL", href: "https://example.com/b.png" }),
+        file("application/pdf", bytes, "a.pdf"),
+        file("application/pdf", bytes)
+      ])
+      const { body } = yield* sentFor({ history })
+      const image = (url: string) => ({ type: "image_url", image_url: { url } })
+      assert.deepStrictEqual(body["messages"], [
+        {
+          role: "user",
+          content: [
+            { type: "text", text: "Look" },
+            image("data:image/png;base64,AQID"),
+            image("data:image/jpeg;base64,AQID"),
+            image("data:image/png;base64,AQID"),
+            image("data:image/png;base64,AQID"),
+            image("https://example.com/a.png"),
+            image("https://example.com/b.png"),
+            { type: "file", file: { filename: "a.pdf", file_data: "data:application/pdf;base64,AQID" } },
+            { type: "file", file: { filename: "file", file_data: "data:application/pdf;base64,AQID" } }
+          ]
+        }
+      ])
+    })
+  )
+
+  it.effect("declares tools as functions with the JSON Schema of their arguments", () =>
+    Effect.gen(function* () {
+      class Place extends Schema.Class<Place>("Place")({ city: Schema.String }) {}
+      const raw = { type: "object", properties: { q: { type: "string" } }, required: ["q"] }
+      const Search = Tool.providerDefined({ id: "openai.search", customName: "Search", providerName: "search" })
+      const tools: ReadonlyArray<Tool.Any> = [
+        Weather,
+        Weather.annotate(Tool.Strict, true),
+        Tool.make("place", { parameters: Place }),
+        Tool.make("now"),
+        Tool.dynamic("mcp", { description: "Finds", parameters: raw }),
+        Search()
+      ]
+      const { body } = yield* sentFor({ tools })
+      const fn = (definition: object) => ({ type: "function", function: definition })
+      const weather = { name: "weather", description: "Tells the weather", parameters: weatherSchema }
+      assert.deepStrictEqual(body["tools"], [
+        fn(weather),
+        fn({ ...weather, strict: true }),
+        fn({ name: "place", parameters: { ...weatherSchema, $defs: { PlaceEncoded: weatherSchema } } }),
+        fn({ name: "now", parameters: { type: "object", properties: {}, additionalProperties: false } }),
+        fn({ name: "mcp", description: "Finds", parameters: raw })
+      ])
+      assert.notProperty(body, "tool_choice")
+    })
+  )
+
+  it.effect.each([
+    ["auto", undefined],
+    ["none", "none"],
+    ["required", "required"],
+    [{ tool: "weather" }, { type: "function", function: { name: "weather" } }]
+  ] as const)("turns the tool choice %j into %j", ([toolChoice, expected]) =>
+    Effect.gen(function* () {
+      const { body } = yield* sentFor({ tools: [Weather], toolChoice })
+      assert.deepStrictEqual(body["tool_choice"], expected)
+      const without = yield* sentFor({ tools: [], toolChoice })
+      assert.notProperty(without.body, "tool_choice")
+      assert.notProperty(without.body, "tools")
+    })
+  )
+
+  it.effect("asks for the format of the output", () =>
+    Effect.gen(function* () {
+      const output = { name: "place", schema: Schema.Struct({ city: Schema.String }) }
+      const { body } = yield* sentFor({ output })
+      assert.deepStrictEqual(body["response_format"], {
+        type: "json_schema",
+        json_schema: { name: "place", schema: weatherSchema }
+      })
+    })
+  )
+
+  it.effect("has fields of the API only, and nothing that is null", () =>
+    Effect.gen(function* () {
+      const { body } = yield* sentFor(
+        {
+          instructions: "Be kind",
+          tools: [Weather],
+          toolChoice: "required",
+          sampling: { temperature: 1, topP: 1, maxTokens: 1, stop: ["x"], seed: 1 },
+          output: { name: "place", schema: Schema.Struct({ city: Schema.String }) }
+        },
+        {},
+        () => {}
+      )
+      assert.deepStrictEqual(Object.keys(body), [
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "tools",
+        "tool_choice",
+        "temperature",
+        "top_p",
+        "max_completion_tokens",
+        "stop",
+        "seed",
+        "response_format"
+      ])
+      assert.notInclude(JSON.stringify(body), "null")
+    })
+  )
+
+  it.effect("that cannot be written fails as a value", () =>
+    Effect.gen(function* () {
+      const circular: Record<string, unknown> = {}
+      circular["self"] = circular
+      const result = { type: "tool-result", id: "a", name: "x", isFailure: false, result: circular } as const
+      const history = History.appendAssistant(
+        History.empty,
+        [{ type: "tool-call", id: "a", name: "x", params: {} }],
+        [result]
+      )
+      const reason = yield* reasonOf(call(() => json({}), { request: { history } }))
+      assert.strictEqual(reason._tag, "InvalidRequestError")
+    })
+  )
+
+  it.effect("is sent anew each time the call is run", () =>
+    Effect.gen(function* () {
+      let sent = 0
+      const generate = call(() => json(answer({ content: String(++sent) })))
+      assert.strictEqual(History.text((yield* generate).content), "1")
+      assert.strictEqual(History.text((yield* generate).content), "2")
+    })
+  )
+})
+
+describe("an answer", () => {
+  it.effect("has text, model and tokens", () =>
+    Effect.gen(function* () {
+      const response = yield* call(() =>
+        json({
+          model: "gpt-test-2026",
+          ...answer({ role: "assistant", content: "Hello" }),
+          usage: {
+            prompt_tokens: 10,
+            completion_tokens: 5,
+            prompt_tokens_details: { cached_tokens: 4 },
+            completion_tokens_details: { reasoning_tokens: 3 }
+          }
+        })
+      )
+      assert.deepStrictEqual(response, {
+        content: [{ type: "text", text: "Hello" }],
+        finishReason: "stop",
+        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 3 },
+        model: "gpt-test-2026"
+      })
+    })
+  )
+
+  it.effect("without usage or model counts nothing", () =>
+    Effect.gen(function* () {
+      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }
+      for (const usage of [{}, { usage: null }, { usage: { prompt_tokens_details: null } }]) {
+        const response = yield* call(() => json({ ...answer({ content: "" }), ...usage }))
+        assert.deepStrictEqual(response, { content: [], finishReason: "stop", tokens: none, model: undefined })
+      }
+    })
+  )
+
+  it.effect("may have calls in place of content", () =>
+    Effect.gen(function* () {
+      const calls = [{ id: "a", type: "function", function: { name: "weather", arguments: `{"city":"Rome"}` } }]
+      for (const message of [{ content: null, tool_calls: calls }, { tool_calls: calls }]) {
+        const { content, finishReason } = yield* ask(message, "tool_calls")
+        assert.deepStrictEqual(content, [weather("a", { city: "Rome" })])
+        assert.strictEqual(finishReason, "tool-calls")
+      }
+    })
+  )
+
+  it.effect.each([
+    [`{"city":"Rome"}`, { city: "Rome" }],
+    [`[1]`, [1]],
+    [`{"city": `, `{"city": `],
+    [``, {}],
+    [` `, {}],
+    [undefined, {}],
+    [null, {}],
+    // Not by the book, but seen.
+    [{ city: "Rome" }, { city: "Rome" }]
+  ])("has arguments %j as %j", ([args, params]) =>
+    Effect.gen(function* () {
+      const { content } = yield* ask({ tool_calls: [{ id: "a", function: { name: "weather", arguments: args } }] })
+      assert.deepStrictEqual(content, [weather("a", params)])
+    })
+  )
+
+  it.effect("gives calls without an id one that is new to the conversation", () =>
+    Effect.gen(function* () {
+      const calls = ["", null, undefined].map((id) => ({ id, function: { name: "weather", arguments: "{}" } }))
+      const { content } = yield* ask({ tool_calls: calls })
+      assert.deepStrictEqual(content, [weather("call_1_0", {}), weather("call_1_1", {}), weather("call_1_2", {})])
+    })
+  )
+
+  it.effect.each([
+    ["stop", "stop"],
+    ["length", "length"],
+    ["content_filter", "content-filter"],
+    ["tool_calls", "tool-calls"],
+    ["function_call", "tool-calls"],
+    ["eos", "other"],
+    [null, "unknown"]
+  ] as const)("finished with %s has the reason %s", ([finish, reason]) =>
+    Effect.map(ask({ content: "" }, finish), ({ finishReason }) => assert.strictEqual(finishReason, reason))
+  )
+
+  it.effect("that has calls waits for them even if the server says that it stopped", () =>
+    Effect.gen(function* () {
+      const tool_calls = [{ id: "a", function: { name: "weather", arguments: "{}" } }]
+      for (const [finish, reason] of [
+        ["stop", "tool-calls"],
+        [null, "tool-calls"],
+        ["length", "length"]
+      ] as const) {
+        assert.strictEqual((yield* ask({ tool_calls }, finish)).finishReason, reason)
+      }
+    })
+  )
+
+  it.effect("has reasoning under either name, once, before the text", () =>
+    Effect.gen(function* () {
+      const thoughts = [{ reasoning_content: "Hm" }, { reasoning: "Hm" }, { reasoning: "Hm", reasoning_content: "Hm" }]
+      for (const thought of thoughts) {
+        const { content } = yield* ask({ content: "Yes", ...thought })
+        assert.deepStrictEqual(content, [
+          { type: "reasoning", text: "Hm" },
+          { type: "text", text: "Yes" }
+        ])
+      }
+    })
+  )
+
+  it.effect("that is a refusal is text", () =>
+    Effect.gen(function* () {
+      const { content } = yield* ask({ content: null, refusal: "I cannot" })
+      assert.deepStrictEqual(content, [{ type: "text", text: "I cannot" }])
+    })
+  )
+
+  it.effect.each([{ choices: [] }, { choices: null }, {}])("of %j has no choices", (body) =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(call(() => json(body)))
+      assert.strictEqual(reason._tag, "InvalidResponseError")
+      assert.include(reason.message, "no choices")
+    })
+  )
+
+  it.effect.each(["", "{", "<html>Hello</html>", `"text"`, `{"choices":[{"message":"text"}]}`])(
+    "of %j is invalid",
+    (body) =>
+      Effect.gen(function* () {
+        const reason = yield* reasonOf(call(() => json(body)))
+        assert.strictEqual(reason._tag, "InvalidResponseError")
+      })
+  )
+})
+
+describe("a stream", () => {
+  const params = (id: string, delta: string): Llm.Delta => ({ type: "tool-params", id, name: "weather", delta })
+
+  const tool = (call: { index?: number; id?: string | null; name?: string | null; args?: string }) => ({
+    ...(call.index !== undefined && { index: call.index }),
+    ...(call.id !== undefined && { id: call.id }),
+    function: {
+      ...(call.name !== undefined && { name: call.name }),
+      ...(call.args !== undefined && { arguments: call.args })
+    }
+  })
+
+  const tools = (...calls: ReadonlyArray<Parameters<typeof tool>[0]>) => choice({ tool_calls: calls.map(tool) })
+
+  // What llama.cpp and OpenAI send for text, reasoning and two interleaved calls, joined.
+  const recorded = encoder.encode(
+    sse(
+      { model: "qwen", ...choice({ role: "assistant", content: null }) },
+      choice({ reasoning_content: "Grüße aus 北" }),
+      choice({ reasoning_content: "京 🤔" }),
+      choice({ content: "Schön: " }),
+      choice({ content: "👩‍👩‍👧 ok" }),
+      tools({ index: 1, id: "b", name: "weather" }),
+      tools({ index: 0, id: "a", name: "weather", args: "" }),
+      tools({ index: 1, args: `{"city":` }),
+      tools({ index: 0, args: `{"city":"Kö` }),
+      tools({ index: 1, args: `"Zürich 🏔"}` }),
+      tools({ index: 0, args: `ln"}` }),
+      choice({}, "tool_calls"),
+      {
+        choices: [],
+        usage: { prompt_tokens: 7, completion_tokens: 8, completion_tokens_details: { reasoning_tokens: 2 } }
+      }
+    ) + done
+  )
+  const expected: Llm.LlmResponse = {
+    content: [
+      { type: "reasoning", text: "Grüße aus 北京 🤔" },
+      { type: "text", text: "Schön: 👩‍👩‍👧 ok" },
+      weather("a", { city: "Köln" }),
+      weather("b", { city: "Zürich 🏔" })
+    ],
+    finishReason: "tool-calls",
+    tokens: { inputTokens: 7, outputTokens: 8, cachedInputTokens: 0, reasoningTokens: 2 },
+    model: "qwen"
+  }
+  const expectedDeltas: ReadonlyArray<Llm.Delta> = [
+    { type: "reasoning", delta: "Grüße aus 北京 🤔" },
+    { type: "text", delta: "Schön: 👩‍👩‍👧 ok" },
+    params("b", `{"city":`),
+    params("a", `{"city":"Kö`),
+    params("b", `"Zürich 🏔"}`),
+    params("a", `ln"}`)
+  ]
+
+  it.effect(
+    "is the same wherever the network cuts it in two",
+    () =>
+      Effect.gen(function* () {
+        const whole = yield* stream(recorded)
+        for (let cut = 0; cut <= recorded.length; cut++) {
+          const { deltas, joined, response } = yield* stream(recorded.subarray(0, cut), recorded.subarray(cut))
+          assert.deepStrictEqual(response, expected, `cut at ${cut}`)
+          assert.deepStrictEqual(deltas, whole.deltas, `cut at ${cut}`)
+          assert.deepStrictEqual(joined, expectedDeltas, `cut at ${cut}`)
+        }
+      }),
+    20_000
+  )
+
+  it.effect("is the same byte for byte", () =>
+    Effect.gen(function* () {
+      const { joined, response } = yield* stream(...Array.from(recorded, (byte) => new Uint8Array([byte])))
+      assert.deepStrictEqual(response, expected)
+      assert.deepStrictEqual(joined, expectedDeltas)
+    })
+  )
+
+  it.effect("is the same over a real connection", () =>
+    Effect.gen(function* () {
+      const cuts = [0, 1, 50, 123, 200, 333, 500, 777, recorded.length - 3]
+      const replies = cuts.map((cut) => ({ body: [recorded.subarray(0, cut), recorded.subarray(cut)] }))
+      const server = yield* OpenAiServer.make(...replies)
+      const llm = yield* OpenAiLlm.make({ model: "qwen", baseUrl: server.url })
+      for (const cut of cuts) {
+        const deltas: Array<Llm.Delta> = []
+        const response = yield* llm.generate(request(), (delta) => deltas.push(delta))
+        assert.deepStrictEqual(response, expected, `cut at ${cut}`)
+        assert.deepStrictEqual(join(deltas), expectedDeltas, `cut at ${cut}`)
+      }
+      assert.lengthOf(server.requests, cuts.length)
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+  )
+
+  const event = JSON.stringify(choice({ content: "Hi" }, "stop"))
+
+  it.effect.each([
+    ["a space after the colon", `data: ${event}\n\n${done}`],
+    ["no space after the colon", `data:${event}\n\ndata:[DONE]\n\n`],
+    ["CRLF", `data: ${event}\r\n\r\ndata: [DONE]\r\n\r\n`],
+    ["comments", `: OPENROUTER PROCESSING\n\n: x\ndata: ${event}\n\n${done}`],
+    ["data on several lines", `data: ${JSON.stringify(JSON.parse(event), null, 2).replaceAll("\n", "\ndata: ")}\n\n`],
+    ["other fields", `event: message\nid: 1\nretry: 10\ndata: ${event}\n\n${done}`],
+    ["empty events", `data:\n\ndata: ${event}\n\ndata:\n\n${done}`],
+    ["a byte order mark", `\uFEFFdata: ${event}\n\n${done}`],
+    ["no end marker", `data: ${event}\n\n`],
+    ["an unfinished end marker", `data: ${event}\n\ndata: [DONE]`]
+  ])("may have %s", ([, body]) =>
+    Effect.gen(function* () {
+      const { joined, response } = yield* stream(body)
+      assert.deepStrictEqual(response.content, [{ type: "text", text: "Hi" }])
+      assert.strictEqual(response.finishReason, "stop")
+      assert.deepStrictEqual(joined, [{ type: "text", delta: "Hi" }])
+    })
+  )
+
+  it.effect.each([
+    [
+      "that interleave",
+      tools({ index: 1, id: "b", name: "weather", args: "" }),
+      tools({ index: 0, id: "a", name: "weather", args: "" }),
+      tools({ index: 1, args: `{"city":"B"}` }),
+      tools({ index: 0, args: `{"city":"A"}` })
+    ],
+    [
+      "without arguments in the first piece",
+      tools({ index: 0, id: "a", name: "weather" }, { index: 1, id: "b", name: "weather" }),
+      tools({ index: 0, args: `{"city":"A"}` }, { index: 1, args: `{"city":"B"}` })
+    ],
+    [
+      "whole and without an index",
+      tools({ id: "a", name: "weather", args: `{"city":"A"}` }),
+      tools({ id: "b", name: "weather", args: `{"city":"B"}` })
+    ],
+    [
+      "in pieces without an index",
+      tools({ id: "a", name: "weather", args: `{"city":` }),
+      tools({ args: `"A"}` }),
+      tools({ id: "b", name: "weather" }),
+      tools({ args: `{"city":"B"}` })
+    ],
+    [
+      "whole and all at index 0",
+      tools({ index: 0, id: "a", name: "weather", args: `{"city":"A"}` }),
+      tools({ index: 0, id: "b", name: "weather", args: `{"city":"B"}` })
+    ],
+    [
+      "that repeat the id in every piece",
+      tools({ index: 0, id: "a", name: "weather", args: `{"city":` }),
+      tools({ index: 0, id: "a", args: `"A"}` }),
+      tools({ index: 1, id: "b", name: "weather", args: `{"city":` }),
+      tools({ index: 1, id: "b", name: "", args: `"B"}` })
+    ],
+    [
+      "that repeat the id and leave the index out",
+      tools({ id: "a", name: "weather", args: `{"city":` }),
+      tools({ id: "b", name: "weather", args: `{"city":` }),
+      tools({ id: "a", args: `"A"}` }),
+      tools({ id: "b", args: `"B"}` })
+    ],
+    [
+      "that make up a new id for every piece",
+      tools({ index: 0, id: "a", name: "weather", args: `{"city":` }),
+      tools({ index: 0, id: "x", name: null, args: `"A"}` }),
+      tools({ index: 1, id: "b", name: "weather", args: `{"city":` }),
+      tools({ index: 1, id: "y", args: `"B"}` })
+    ],
+    [
+      "whose name comes after the arguments",
+      tools({ index: 0, id: "a", args: `{"city":` }),
+      tools({ index: 1, id: "b", args: `{"city":` }),
+      tools({ index: 0, name: "weather", args: `"A"}` }),
+      tools({ index: 1, name: "weather", args: `"B"}` })
+    ]
+  ])("understands calls %s", ([, ...chunks]) =>
+    Effect.gen(function* () {
+      const { deltas, response } = yield* stream(sse(...chunks, choice({}, "stop")), done)
+      assert.deepStrictEqual(response.content, [weather("a", { city: "A" }), weather("b", { city: "B" })])
+      assert.strictEqual(response.finishReason, "tool-calls")
+      for (const [id, args] of [
+        ["a", `{"city":"A"}`],
+        ["b", `{"city":"B"}`]
+      ] as const) {
+        const own = deltas.filter((delta) => delta.type === "tool-params" && delta.id === id)
+        assert.deepStrictEqual(join(own), [params(id, args)])
+      }
+    })
+  )
+
+  it.effect("gives a call one id, even if the server is late with its own", () =>
+    Effect.gen(function* () {
+      const { deltas, response } = yield* stream(
+        sse(tools({ index: 0, name: "weather", args: "{" }), tools({ index: 0, id: "late", args: "}" })),
+        done
+      )
+      assert.deepStrictEqual(response.content, [weather("call_1_0", {})])
+      assert.deepStrictEqual(deltas, [params("call_1_0", "{"), params("call_1_0", "}")])
+    })
+  )
+
+  it.effect("takes the usage from the last chunk that has it", () =>
+    Effect.gen(function* () {
+      const usage = (completion_tokens: number) => ({ usage: { prompt_tokens: 1, completion_tokens } })
+      const { response } = yield* stream(
+        sse({ ...choice({ content: "a" }), ...usage(1) }, { ...choice({ content: "b" }, "stop"), ...usage(2) }),
+        sse({ choices: [], usage: null }),
+        done
+      )
+      assert.deepStrictEqual(response.tokens, {
+        inputTokens: 1,
+        outputTokens: 2,
+        cachedInputTokens: 0,
+        reasoningTokens: 0
+      })
+    })
+  )
+
+  it.effect("joins text whatever comes between", () =>
+    Effect.gen(function* () {
+      const { deltas, response } = yield* stream(
+        sse(choice({ content: "a" }), choice({ reasoning: "hm" }), choice({ content: "b" }), choice({ refusal: "c" })),
+        sse(choice({ content: "" }, "stop"))
+      )
+      assert.deepStrictEqual(response.content, [
+        { type: "text", text: "abc" },
+        { type: "reasoning", text: "hm" }
+      ])
+      const text = deltas.filter((delta) => delta.type === "text").map(({ delta }) => delta)
+      assert.deepStrictEqual(text, ["a", "b", "c"])
+    })
+  )
+
+  it.effect("without a reason is finished by its end marker", () =>
+    Effect.gen(function* () {
+      const { response } = yield* stream(sse(choice({ content: "Hi" })), done)
+      assert.deepStrictEqual(response.content, [{ type: "text", text: "Hi" }])
+      assert.strictEqual(response.finishReason, "unknown")
+    })
+  )
+
+  it.effect("of nothing but an end marker has no choices", () =>
+    Effect.map(reasonOf(stream(done)), (reason) => assert.strictEqual(reason._tag, "InvalidResponseError"))
+  )
+
+  it.effect("may be a whole response to a server that knows no streams", () =>
+    Effect.gen(function* () {
+      const deltas: Array<Llm.Delta> = []
+      const tool_calls = [{ id: "a", function: { name: "weather", arguments: "{}" } }]
+      const { content } = yield* call(() => json(answer({ content: "Hi", tool_calls })), {
+        onDelta: (delta) => deltas.push(delta)
+      })
+      assert.deepStrictEqual(content, [{ type: "text", text: "Hi" }, weather("a", {})])
+      assert.deepStrictEqual(deltas, [{ type: "text", delta: "Hi" }, params("a", "{}")])
+    })
+  )
+
+  it.effect("needs no content type", () =>
+    Effect.gen(function* () {
+      const body = sse(choice({ content: "Hi" }, "stop"))
+      const { content } = yield* call(() => new Response(body), { onDelta: () => {} })
+      assert.deepStrictEqual(content, [{ type: "text", text: "Hi" }])
+    })
+  )
+
+  it.effect.each([
+    [{ error: { message: "Overloaded", type: "server_error" } }, "InternalProviderError"],
+    [{ error: { message: "Upstream", code: 502 } }, "InternalProviderError"],
+    [{ error: "out of memory" }, "InternalProviderError"],
+    [{ error: { message: "Slow down", type: "rate_limit_error" } }, "RateLimitError"],
+    [{ error: { message: "Pay", code: "insufficient_quota" } }, "QuotaExhaustedError"],
+    [{ error: { message: "Key", code: "invalid_api_key" } }, "AuthenticationError"],
+    [{ error: { message: "Wrong", type: "invalid_request_error" } }, "InvalidRequestError"],
+    [{ error: { message: "Wrong", type: "BadRequestError", code: 400 } }, "InvalidRequestError"],
+    [{ error: { message: "No", code: "content_filter" } }, "ContentPolicyError"]
+  ] as const)("with the error %j fails with %s", ([error, tag]) =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(stream(sse(choice({ content: "Hi" }), error)))
+      assert.strictEqual(reason._tag, tag)
+    })
+  )
+
+  it.effect("with an error in it delivers what came before", () =>
+    Effect.gen(function* () {
+      const deltas: Array<Llm.Delta> = []
+      const body = sse(choice({ content: "Hi" }), { error: { message: "Overloaded" } }, choice({ content: "!" }))
+      const reason = yield* reasonOf(call(() => events(body), { onDelta: (delta) => deltas.push(delta) }))
+      assert.include(reason.message, "Overloaded")
+      assert.deepStrictEqual(deltas, [{ type: "text", delta: "Hi" }])
+    })
+  )
+
+  it.effect("with a chunk that is not JSON is invalid", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(stream(sse(choice({ content: "Hi" })), "data: {oops\n\n"))
+      assert.strictEqual(reason._tag, "InvalidResponseError")
+      assert.include(reason.message, "{oops")
+    })
+  )
+
+  it.effect("that ends before the model has finished broke off, wherever it was cut", () =>
+    Effect.gen(function* () {
+      const body = sse(choice({ content: "Hi" }), tools({ index: 0, id: "a", name: "weather", args: "{" }))
+      for (let cut = 0; cut <= body.length; cut++) {
+        const reason = yield* reasonOf(stream(body.slice(0, cut)))
+        assert.strictEqual(reason._tag, "NetworkError")
+        assert.isTrue(reason.isRetryable)
+        assert.include(reason.message, "ended before the model had finished")
+      }
+    })
+  )
+
+  it.effect("that breaks off behind the answer is complete", () =>
+    Effect.gen(function* () {
+      const body = [sse(choice({ content: "Hi" }, "stop"))]
+      const server = yield* OpenAiServer.make({ body, ending: "destroy" })
+      const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: server.url })
+      const { content } = yield* llm.generate(request(), () => {})
+      assert.deepStrictEqual(content, [{ type: "text", text: "Hi" }])
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+  )
+})
+
+describe("a failure", () => {
+  const problem = (error: unknown, status: number, headers: Record<string, string> = {}) =>
+    reasonOf(call(() => json({ error }, { status, headers: { "content-type": "application/json", ...headers } })))
+
+  it.effect.each([
+    [400, { message: "Wrong" }, "InvalidRequestError", false],
+    [401, { message: "Who?" }, "AuthenticationError", false],
+    [402, { message: "Pay" }, "QuotaExhaustedError", false],
+    [403, { message: "No" }, "AuthenticationError", false],
+    [404, { message: "No such model" }, "InvalidRequestError", false],
+    [408, { message: "Slow" }, "InternalProviderError", true],
+    [422, { message: "Wrong" }, "InvalidRequestError", false],
+    [429, { message: "Slow down" }, "RateLimitError", true],
+    [429, { message: "Pay", code: "insufficient_quota" }, "QuotaExhaustedError", false],
+    [400, { message: "No", code: "content_policy_violation" }, "ContentPolicyError", false],
+    [500, { message: "Oops" }, "InternalProviderError", true],
+    [503, "Loading model", "InternalProviderError", true]
+  ] as const)("of status %i with %j is a typed reason", ([status, error, tag, isRetryable]) =>
+    Effect.gen(function* () {
+      const reason = yield* problem(error, status)
+      assert.strictEqual(reason._tag, tag)
+      assert.strictEqual(reason.isRetryable, isRetryable)
+      assert.strictEqual("http" in reason ? reason.http?.response?.status : undefined, status)
+    })
+  )
+
+  it.effect("tells a wrong key from a missing permission", () =>
+    Effect.gen(function* () {
+      const kinds = yield* Effect.forEach([401, 403], (status) => problem({ message: "No" }, status))
+      assert.deepStrictEqual(
+        kinds.map((reason) => reason._tag === "AuthenticationError" && reason.kind),
+        ["InvalidKey", "InsufficientPermissions"]
+      )
+    })
+  )
+
+  it.effect.each([
+    [{ "retry-after": "7" }, 7_000],
+    [{ "retry-after": "Thu, 01 Jan 1970 00:00:09 GMT" }, 9_000],
+    [{ "retry-after": "7", "retry-after-ms": "250" }, 250],
+    [{ "retry-after": "soon" }, undefined],
+    [{}, undefined]
+  ] as const)("of the rate says with %j to wait %s ms", ([headers, millis]) =>
+    Effect.gen(function* () {
+      const reason = yield* problem({ message: "Slow down" }, 429, headers)
+      assert(reason._tag === "RateLimitError")
+      assert.strictEqual(reason.retryAfter && Duration.toMillis(reason.retryAfter), millis)
+    })
+  )
+
+  it.effect("of a request has the words, parameter and codes of the server", () =>
+    Effect.gen(function* () {
+      const error = { message: "Too hot", type: "invalid_request_error", param: "temperature", code: "bad_value" }
+      const reason = yield* problem(error, 400, { "x-request-id": "req_1", "x-secret": "s" })
+      assert(reason._tag === "InvalidRequestError")
+      assert.strictEqual(reason.parameter, "temperature")
+      assert.include(reason.description, "Too hot")
+      assert.include(reason.description, "bad_value")
+      assert.deepStrictEqual(reason.metadata, {
+        openai: { errorCode: "bad_value", errorType: "invalid_request_error", requestId: "req_1" }
+      })
+      assert.deepStrictEqual(reason.http, {
+        response: { status: 400, headers: { "content-type": "application/json", "x-request-id": "req_1" } },
+        body: JSON.stringify({ error })
+      })
+    })
+  )
+
+  it.effect.each([
+    [400, { message: "Too long", type: "invalid_request_error", code: "context_length_exceeded" }],
+    [400, { message: "the request exceeds", type: "exceed_context_size_error", code: 400 }],
+    [400, { message: "This model's maximum context length is 4096 tokens", type: "BadRequestError", code: 400 }],
+    [400, "The number of tokens is greater than the context length; try a larger context window"]
+  ] as const)("of a context that is too long is told by its code: %i %j", ([status, error]) =>
+    Effect.gen(function* () {
+      const reason = yield* problem(error, status)
+      assert(reason._tag === "InvalidRequestError")
+      assert.include(reason.description, "context_length_exceeded")
+      assert.deepInclude(reason.metadata["openai"], { errorCode: "context_length_exceeded" })
+    })
+  )
+
+  it.effect("is read from whatever body a server sends", () =>
+    Effect.gen(function* () {
+      const respond = (body: string | null) => call(() => new Response(body, { status: 500 }))
+      for (const [body, words] of [
+        [`{"message":"vLLM says no","code":500}`, "vLLM says no"],
+        [`{"detail":"FastAPI says no"}`, "FastAPI says no"],
+        ["<h1>Bad gateway</h1>", "<h1>Bad gateway</h1>"],
+        ["", "HTTP 500"],
+        [null, "HTTP 500"]
+      ] as const) {
+        const reason = yield* reasonOf(respond(body))
+        assert.strictEqual(reason._tag, "InternalProviderError")
+        assert.include(reason.message, words)
+      }
+    })
+  )
+
+  it.effect("within a success is a failure", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(call(() => json({ error: { message: "Upstream", code: 503 } })))
+      assert.strictEqual(reason._tag, "InternalProviderError")
+    })
+  )
+
+  it.effect("to connect is a transport error that says why", () =>
+    Effect.gen(function* () {
+      // A port that was free a moment ago.
+      const { url } = yield* Effect.scoped(OpenAiServer.make())
+      for (const client of clients) {
+        const reason = yield* OpenAiLlm.make({ model: "m", baseUrl: url }).pipe(
+          Effect.flatMap((llm) => reasonOf(llm.generate(request()))),
+          Effect.provide(client)
+        )
+        assert(reason._tag === "NetworkError")
+        assert.strictEqual(reason.reason, "TransportError")
+        assert.include(reason.description, "ECONNREFUSED")
+        assert.strictEqual(reason.url, `${url}/v1/chat/completions`)
+      }
+    })
+  )
+
+  it.effect("of the URL is told as such", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(call(() => json({}), { llm: { baseUrl: "not a url" } }))
+      assert(reason._tag === "NetworkError")
+      assert.strictEqual(reason.reason, "InvalidUrlError")
+    })
+  )
+
+  it.effect("of the connection within an answer is a transport error", () =>
+    Effect.gen(function* () {
+      const body = [sse(choice({ content: "Hi" }))]
+      const server = yield* OpenAiServer.make({ body, ending: "destroy" })
+      const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: server.url })
+      const reason = yield* reasonOf(llm.generate(request(), () => {}))
+      assert(reason._tag === "NetworkError")
+      assert.strictEqual(reason.reason, "TransportError")
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+  )
+
+  it.effect("to begin an answer in time says so", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make({ ending: "silence" })
+      const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: server.url })
+      const call = yield* Effect.forkChild(reasonOf(llm.generate(request())))
+      const received = yield* server.next
+      yield* TestClock.adjust("5 minutes")
+      const reason = yield* Fiber.join(call)
+      assert(reason._tag === "NetworkError")
+      assert.isTrue(reason.isRetryable)
+      assert.include(reason.description, "firstByteTimeout: no response began within 5m")
+      yield* Deferred.await(received.closedEarly)
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+  )
+
+  it.effect("to go on with an answer in time says so", () =>
+    Effect.gen(function* () {
+      const hang = { body: [sse(choice({ content: "Hi" }))], ending: "hang" } as const
+      const server = yield* OpenAiServer.make(hang)
+      const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: server.url, idleTimeout: "10 seconds" })
+      const began = yield* Deferred.make<void>()
+      const call = yield* llm
+        .generate(request(), () => Deferred.doneUnsafe(began, Effect.void))
+        .pipe(reasonOf, Effect.forkChild)
+      const received = yield* server.next
+      yield* Deferred.await(began)
+      yield* TestClock.adjust("10 seconds")
+      const reason = yield* Fiber.join(call)
+      assert(reason._tag === "NetworkError")
+      assert.isTrue(reason.isRetryable)
+      assert.include(reason.description, "idleTimeout: no further data came within 10s")
+      yield* Deferred.await(received.closedEarly)
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+  )
+
+  const secret = "sk-verySecret-0123456789"
+
+  it.effect("never holds the API key, whoever repeats it", () =>
+    Effect.gen(function* () {
+      const apiKey = Redacted.make(secret)
+      const words = `Incorrect key ${secret}, Bearer ${secret}`
+      const echo = (status: number) => () =>
+        json(
+          { error: { message: words, type: secret, code: secret, param: secret, extra: words } },
+          { status, headers: { "content-type": "application/json", "x-echo": words, authorization: words } }
+        )
+      const throws = () => {
+        throw new TypeError(words, { cause: new Error(words) })
+      }
+      const listen = { onDelta: () => {} }
+      const errors: Array<AiError.AiError> = []
+      for (const status of [200, 400, 401, 403, 404, 429, 500]) {
+        errors.push(yield* Effect.flip(call(echo(status), { llm: { apiKey } })))
+      }
+      errors.push(yield* Effect.flip(call(throws, { llm: { apiKey } })))
+      errors.push(yield* Effect.flip(call(() => events(`data: ${words}\n\n`), { llm: { apiKey }, ...listen })))
+      errors.push(yield* Effect.flip(call(() => events(sse({ error: words })), { llm: { apiKey }, ...listen })))
+      const baseUrl = `http://${secret}:${secret}@localhost/v1?api_key=${secret}`
+      errors.push(yield* Effect.flip(call(throws, { llm: { apiKey, baseUrl } })))
+      // The real `fetch` refuses credentials in a URL, and repeats them.
+      const named = yield* OpenAiLlm.make({ model: "m", baseUrl: `http://user:${secret}@localhost?api_key=${secret}` })
+      errors.push(yield* Effect.flip(named.generate(request())))
+      for (const error of errors) {
+        const shown = [inspect(error, { depth: Infinity, showHidden: true }), JSON.stringify(error), String(error)]
+        assert.notInclude([...shown, error.stack, error.message].join("\n"), secret)
+      }
+    }).pipe(Effect.provide(FetchHttpClient.layer))
+  )
+
+  it.effect("never holds the API key of a real connection", () =>
+    Effect.gen(function* () {
+      for (const client of clients) {
+        const server = yield* OpenAiServer.make({ ending: "destroy" }, { status: 500, body: "{}" }, { body: "{" })
+        const options = { model: "m", baseUrl: server.url, apiKey: Redacted.make(secret) }
+        const llm = yield* Effect.provide(OpenAiLlm.make(options), yield* Layer.build(client))
+        for (const tag of ["NetworkError", "InternalProviderError", "InvalidResponseError"]) {
+          const error = yield* Effect.flip(llm.generate(request()))
+          assert.strictEqual(error.reason._tag, tag)
+          assert.notInclude(inspect(error, { depth: Infinity, showHidden: true }), secret)
+        }
+        assert.strictEqual(server.requests[0]?.headers.authorization, `Bearer ${secret}`)
+      }
+    })
+  )
+
+  it.effect("of a key that cannot be sent is told before it is tried", () =>
+    Effect.gen(function* () {
+      const apiKey = Redacted.make(`${secret}\n${secret}`)
+      const error = yield* Effect.flip(call(() => json(answer({ content: "ok" })), { llm: { apiKey } }))
+      assert(error.reason._tag === "AuthenticationError")
+      assert.strictEqual(error.reason.kind, "InvalidKey")
+      assert.notInclude(inspect(error, { depth: Infinity, showHidden: true }), secret)
+      const trimmed = yield* sentFor({}, { apiKey: Redacted.make(` ${secret}\n`) })
+      assert.strictEqual(trimmed.headers["authorization"], `Bearer ${secret}`)
+    })
+  )
+
+  it.effect.each(["application/json", "text/event-stream"])("is a response of %s that never ends", (type) =>
+    Effect.gen(function* () {
+      const endless = () => {
+        const piece = encoder.encode(`: ${"x".repeat(2 ** 20)}\n`)
+        return new ReadableStream({ pull: (controller) => controller.enqueue(piece) })
+      }
+      const respond = () => new Response(endless(), { headers: { "content-type": type } })
+      const reason = yield* reasonOf(call(respond, { onDelta: () => {} }))
+      assert.strictEqual(reason._tag, "InvalidResponseError")
+      assert.include(reason.message, "larger than")
+    })
+  )
+})
+
+describe("an interruption", () => {
+  it.effect.each([
+    ["before the answer", { ending: "silence" }],
+    ["within the answer", { body: `{"choices":`, ending: "hang" }],
+    ["within a stream", { body: [sse(choice({ content: "Hi" }))], ending: "hang" }]
+  ] as const)("%s closes the connection", ([, reply]) =>
+    Effect.gen(function* () {
+      const interrupt = Effect.gen(function* () {
+        const server = yield* OpenAiServer.make(reply)
+        const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: server.url })
+        const began = yield* Deferred.make<void>()
+        const isStream = "body" in reply && typeof reply.body !== "string"
+        const onDelta = isStream ? () => Deferred.doneUnsafe(began, Effect.void) : undefined
+        const call = yield* Effect.forkChild(llm.generate(request(), onDelta))
+        const received = yield* server.next
+        if (isStream) yield* Deferred.await(began)
+        yield* Fiber.interrupt(call)
+        yield* Deferred.await(received.closedEarly)
+      })
+      for (const client of clients) yield* interrupt.pipe(Effect.provide(client), Effect.scoped)
+    })
+  )
+})
+
+describe("layerConfig", () => {
+  /** Builds the layer with the environment and makes a call: what was sent. */
+  const build = Effect.fnUntraced(function* (env: Record<string, string>, options?: Partial<OpenAiLlm.Options>) {
+    let sent: Sent | undefined
+    const fetch = async (url: unknown, init?: RequestInit) => {
+      const body = JSON.parse(Buffer.from(init?.body as Uint8Array).toString("utf8"))
+      sent = { url: String(url), headers: { ...(init?.headers as Record<string, string>) }, body }
+      return json(answer({ content: "ok" }))
+    }
+    yield* Effect.flatMap(Llm.Llm, (llm) => llm.generate(request())).pipe(
+      Effect.provide(OpenAiLlm.layerConfig(options).pipe(Layer.provide(FetchHttpClient.layer))),
+      // Only what `FetchHttpClient` calls of `fetch` is here.
+      Effect.provideService(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch),
+      Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env }))
+    )
+    return sent!
+  })
+
+  it.effect("takes model, key and server from the environment", () =>
+    Effect.gen(function* () {
+      const sent = yield* build({ OPENAI_MODEL: "m", OPENAI_API_KEY: "sk-1" })
+      assert.strictEqual(sent.url, "https://api.openai.com/v1/chat/completions")
+      assert.strictEqual(sent.headers["authorization"], "Bearer sk-1")
+      assert.strictEqual(sent.body["model"], "m")
+      const local = yield* build({ OPENAI_MODEL: "m", OPENAI_BASE_URL: "http://localhost:1234" })
+      assert.strictEqual(local.url, "http://localhost:1234/v1/chat/completions")
+      assert.notProperty(local.headers, "authorization")
+    })
+  )
+
+  it.effect("prefers what it is told", () =>
+    Effect.gen(function* () {
+      const env = { OPENAI_MODEL: "m", OPENAI_API_KEY: "sk-1", OPENAI_BASE_URL: "not a url" }
+      const sent = yield* build(env, { model: "other", baseUrl: "http://localhost", apiKey: Redacted.make("sk-2") })
+      assert.strictEqual(sent.url, "http://localhost/v1/chat/completions")
+      assert.strictEqual(sent.headers["authorization"], "Bearer sk-2")
+      assert.strictEqual(sent.body["model"], "other")
+    })
+  )
+
+  it.effect.each([
+    ["without a model", { OPENAI_API_KEY: "sk-1" }, "OPENAI_MODEL"],
+    ["with an empty model", { OPENAI_API_KEY: "sk-1", OPENAI_MODEL: "" }, "OPENAI_MODEL"],
+    ["without a key for OpenAI", { OPENAI_MODEL: "m" }, "OPENAI_API_KEY"],
+    ["with an empty key for OpenAI", { OPENAI_MODEL: "m", OPENAI_API_KEY: "" }, "OPENAI_API_KEY"],
+    ["with a server that is no URL", { OPENAI_MODEL: "m", OPENAI_BASE_URL: "localhost" }, "OPENAI_BASE_URL"]
+  ] as const)("%s fails with one clear error", ([, env, name]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(build({ ...env }))
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.include(error.message, name)
+      if (name !== "OPENAI_BASE_URL") assert.match(error.message, /No (model|API key)/)
+    })
+  )
+})
