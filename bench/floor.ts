@@ -59,7 +59,7 @@ export const scriptedModel = (script: ReadonlyArray<string | ReadonlyArray<Omit<
 
 const canonical = (params: Record<string, unknown>): string => {
   const sorted: Record<string, unknown> = {}
-  for (const key of Object.keys(params).sort()) sorted[key] = params[key]
+  for (const key of Object.keys(params).toSorted()) sorted[key] = params[key]
   return JSON.stringify(sorted)
 }
 

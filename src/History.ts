@@ -110,7 +110,8 @@ export const appendUser = (self: History, content: UserContent): History => appe
  * **Details**
  *
  * Total: a call without a result gets a failed `interrupted` result, a result without a call is dropped, and
- * results are put into call order. Empty content appends nothing.
+ * results are put into call order. Of calls that share an id all but the first get another. Empty content appends
+ * nothing.
  *
  * @category combining
  * @since 0.1.0
@@ -120,12 +121,59 @@ export const appendAssistant = (
   content: AssistantContent,
   results: ReadonlyArray<Prompt.ToolResultPartEncoded> = []
 ): History => {
+  if (isTangled(content)) return appendAssistant(self, ...untangle(content, results))
   if (content.length === 0) return self
   const answers = pair(content, results)
   const log = self.length === 0 ? [] : writable(self)
   log.push({ role: "assistant", content })
   if (answers.length > 0) log.push({ role: "tool", content: answers })
   return new HistoryImpl(log, log.length)
+}
+
+/** A call that the application answers; one that the provider ran itself is the provider's affair. */
+const isCall = (part: AssistantContent[number]): part is Prompt.ToolCallPartEncoded =>
+  part.type === "tool-call" && part.providerExecuted !== true
+
+/** A result that the application gave. */
+const isResult = (part: AssistantContent[number]): part is Prompt.ToolResultPartEncoded =>
+  part.type === "tool-result" && part.providerExecuted !== true
+
+/** Whether results stand among their calls, or calls share an id. */
+const isTangled = (content: AssistantContent): boolean => {
+  for (let i = 0; i < content.length; i++) {
+    const part = content[i]!
+    if (isResult(part)) return true
+    if (!isCall(part)) continue
+    for (let j = 0; j < i; j++) {
+      const other = content[j]!
+      if (isCall(other) && other.id === part.id) return true
+    }
+  }
+  return false
+}
+
+/** The content with unique call ids and without results, and the results of its calls, first come first served. */
+const untangle = (
+  content: AssistantContent,
+  results: ReadonlyArray<Prompt.ToolResultPartEncoded>
+): [content: AssistantContent, results: ReadonlyArray<Prompt.ToolResultPartEncoded>] => {
+  const left = [...content.filter(isResult), ...results]
+  const parts: Array<AssistantContent[number]> = []
+  const answers: Array<Prompt.ToolResultPartEncoded> = []
+  const ids = new Set<string>()
+  for (const part of content) {
+    if (!isCall(part)) {
+      if (!isResult(part)) parts.push(part)
+      continue
+    }
+    let { id } = part
+    for (let n = 2; ids.has(id); n++) id = `${part.id}_${n}`
+    ids.add(id)
+    parts.push({ ...part, id })
+    const index = left.findIndex((result) => result.id === part.id)
+    if (index !== -1) answers.push(...left.splice(index, 1).map((result) => ({ ...result, id })))
+  }
+  return [parts, answers]
 }
 
 /** The results of the calls in `content`, one for each, in call order. */
@@ -136,7 +184,7 @@ const pair = (
   const answers: Array<Prompt.ToolResultPartEncoded> = []
   let inOrder = true
   for (const part of content) {
-    if (part.type !== "tool-call" || part.providerExecuted === true) continue
+    if (!isCall(part)) continue
     let answer = results[answers.length]
     if (answer === undefined || answer.id !== part.id) {
       inOrder = false
@@ -154,10 +202,7 @@ const pair = (
  * @since 0.1.0
  */
 export const toolCalls = (content: AssistantContent): ReadonlyArray<Prompt.ToolCallPartEncoded> =>
-  content.filter(
-    (part) => part.type === "tool-call" && part.providerExecuted !== true
-  ) as Array<// `filter` does not narrow through the conjunction.
-  Prompt.ToolCallPartEncoded>
+  content.filter(isCall)
 
 /**
  * The result that stands in for a call which was never answered.
@@ -186,34 +231,50 @@ export const interrupted = (call: { readonly id: string; readonly name: string }
  * @since 0.1.0
  */
 export const fromMessages = (messages: Iterable<Prompt.MessageEncoded>): History => {
-  let history = empty
-  let content: AssistantContent | undefined
-  let results: Array<Prompt.ToolResultPartEncoded> = []
-  const flush = () => {
-    if (content !== undefined) history = appendAssistant(history, content, results)
-    content = undefined
-    results = []
-  }
+  const entries: Array<Prompt.UserMessageEncoded | AssistantTurn> = []
+  /** The turns that wait for a result, by the id of the call, newest last. */
+  const waiting = new Map<string, Array<AssistantTurn>>()
+  const answer = (result: Prompt.ToolResultPartEncoded) => waiting.get(result.id)?.pop()?.results.push(result)
   for (const message of messages) {
     switch (message.role) {
       case "user": {
-        flush()
-        history = append(history, message)
+        entries.push(message)
         break
       }
       case "assistant": {
-        flush()
-        content = typeof message.content === "string" ? textContent(message.content) : message.content
+        const content = typeof message.content === "string" ? textContent(message.content) : message.content
+        const turn: AssistantTurn = {
+          role: "assistant",
+          content: content.filter((part) => !isResult(part)),
+          results: []
+        }
+        entries.push(turn)
+        for (const { id } of toolCalls(content)) {
+          const turns = waiting.get(id)
+          if (turns === undefined) waiting.set(id, [turn])
+          else turns.push(turn)
+        }
+        for (const part of content) if (isResult(part)) answer(part)
         break
       }
       case "tool": {
-        for (const part of message.content) if (part.type === "tool-result") results.push(part)
+        for (const part of message.content) if (part.type === "tool-result") answer(part)
         break
       }
     }
   }
-  flush()
-  return history
+  return entries.reduce<History>(
+    (history, entry) =>
+      entry.role === "user" ? append(history, entry) : appendAssistant(history, entry.content, entry.results),
+    empty
+  )
+}
+
+/** An assistant message with the results found for its calls. */
+interface AssistantTurn {
+  readonly role: "assistant"
+  readonly content: AssistantContent
+  readonly results: Array<Prompt.ToolResultPartEncoded>
 }
 
 const textContent = (text: string): AssistantContent => (text === "" ? [] : [{ type: "text", text }])

@@ -125,8 +125,9 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
     const command = decide(policy, state, elapsedMillis)
     switch (command._tag) {
       case "CallModel": {
-        const congested = announceTurn(run)
+        const congested = congestion(run)
         if (congested !== undefined) yield* congested
+        announceTurn(run)
         const exit = yield* Effect.exit(requestModel(run, llm, instructions))
         if (Exit.isFailure(exit)) {
           const error = Cause.findError(exit.cause)
@@ -170,17 +171,20 @@ const lastPrompt = (history: History): string => {
   return last?.role === "user" ? Histories.userText(last.content) : ""
 }
 
-/** Says that a turn begins. Returns what to wait for first when an observer cannot keep up. */
-const announceTurn = (run: Run): Effect.Effect<void> | undefined => {
+/** What to wait for before the next turn when an observer cannot keep up. */
+const congestion = (run: Run): Effect.Effect<void> | undefined => {
   if (run.observer === undefined) return undefined
+  flush(run)
+  return run.observer.congestion()
+}
+
+const announceTurn = (run: Run): void => {
+  if (run.observer === undefined) return
   const { definition, state } = run
   const turn = state.turns + 1
   const tools = definition.toolkit.tools.map((tool) => tool.name)
-  flush(run)
-  const congested = run.observer.congestion()
   emit(run, { ...head(run), _tag: "TurnStarted", turn })
   emit(run, { ...head(run), _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
-  return congested
 }
 
 const requestModel = (run: Run, llm: Llm["Service"], instructions: string) => {

@@ -3,4 +3,6 @@
  *
  * @since 0.1.0
  */
+export * as Arbitraries from "./Arbitraries.ts"
+export * as Laws from "./Laws.ts"
 export * as ScriptedLlm from "./ScriptedLlm.ts"
