@@ -80,7 +80,10 @@ const command = Command.make(
       Flag.withDefault("")
     ),
     rounds: Flag.Int("rounds").pipe(Flag.withDescription("Processes per variant"), Flag.withDefault(3)),
-    quick: Flag.Boolean("quick").pipe(Flag.withDescription("Short batches and one round: a first impression")),
+    quick: Flag.Boolean("quick").pipe(
+      Flag.withDescription("Short batches and one round: a first impression"),
+      Flag.withDefault(false)
+    ),
     json: Flag.String("json").pipe(Flag.withDescription("Write the results to this file"), Flag.optional)
   },
   Effect.fnUntraced(function* (flags) {

@@ -12,7 +12,7 @@ import { History } from "./History.ts"
 import { Usage } from "./Usage.ts"
 
 /**
- * The definition of an agent is unusable. Thrown where the definition is made (`Agent.make`, `StopCondition.maxTurns`,
+ * The definition of an agent is unusable. Thrown where the definition is made (`Agent.make`, `StopCondition`,
  * `LoopDetector.make`, `Toolbox.merge`), because it is a mistake in the program and not a state of a run.
  *
  * @category errors

@@ -285,7 +285,12 @@ export const subscribe = (options?: SubscribeOptions): Effect.Effect<Subscriptio
   )
 
 /**
- * The events of the hub in the context as a stream. It is subscribed when the stream starts; it ends with the hub.
+ * The events of the hub in the context as a stream. It ends with the hub.
+ *
+ * **Gotchas**
+ *
+ * It is subscribed when the stream starts. A stream in a forked fiber may start after the run it is meant to watch:
+ * use {@link subscribe} before the run, or `from: 0` to receive what has happened already.
  *
  * @category operations
  * @since 0.1.0

@@ -315,6 +315,21 @@ export const toMessages = (self: History): ReadonlyArray<Prompt.MessageEncoded> 
 export const last = (self: History): Prompt.MessageEncoded | undefined => impl(self).log[self.length - 1]
 
 /**
+ * The results of tools, oldest first: what the model was told about its calls.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const toolResults = (self: History): ReadonlyArray<Prompt.ToolResultPartEncoded> => {
+  const results: Array<Prompt.ToolResultPartEncoded> = []
+  for (const message of self) {
+    if (message.role !== "tool") continue
+    for (const part of message.content) if (part.type === "tool-result") results.push(part)
+  }
+  return results
+}
+
+/**
  * Keeps the newest `n` turns. A turn begins with a user message and holds all that follows up to the next one, so
  * a call is never parted from its result.
  *

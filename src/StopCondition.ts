@@ -58,6 +58,10 @@ export interface StopCondition extends Pipeable.Pipeable {
 const make = (condition: Omit<StopCondition, "pipe">): StopCondition =>
   Object.assign(Object.create(Pipeable.Prototype), condition)
 
+const require = (field: string, holds: boolean, issue: string): void => {
+  if (!holds) throw new InvalidAgent({ field, issue })
+}
+
 /**
  * Fails the run with `TurnLimitReached` when `limit` model calls did not lead to a final answer.
  *
@@ -65,7 +69,7 @@ const make = (condition: Omit<StopCondition, "pipe">): StopCondition =>
  * @since 0.1.0
  */
 export const maxTurns = (limit: number): StopCondition => {
-  if (!(limit >= 1)) throw new InvalidAgent({ field: "maxTurns", issue: `must be at least 1, is ${limit}` })
+  require("maxTurns", limit >= 1, `must be at least 1, is ${limit}`)
   return make({
     check: (run) => (run.turns >= limit ? new TurnLimitReached({ limit }) : undefined),
     boundsTurns: true,
@@ -96,8 +100,9 @@ export const unlimited: StopCondition = make({ check: () => undefined, boundsTur
  * @category constructors
  * @since 0.1.0
  */
-export const tokensAbove = (limit: number): StopCondition =>
-  make({
+export const tokensAbove = (limit: number): StopCondition => {
+  require("tokensAbove", limit > 0, `must be positive, is ${limit}`)
+  return make({
     check: (run) => {
       const used = totalTokens(run.usage)
       return used > limit ? new TokenLimitReached({ limit, used }) : undefined
@@ -105,6 +110,7 @@ export const tokensAbove = (limit: number): StopCondition =>
     boundsTurns: false,
     usesClock: false
   })
+}
 
 /**
  * Fails the run with `TimeLimitReached` if it is still going after `duration`. It is checked between model calls;
@@ -115,6 +121,7 @@ export const tokensAbove = (limit: number): StopCondition =>
  */
 export const after = (duration: Duration.Input): StopCondition => {
   const limitMillis = Duration.toMillis(Duration.fromInputUnsafe(duration))
+  require("after", limitMillis > 0, `must be positive, is ${limitMillis} ms`)
   return make({
     check: (run) =>
       run.elapsedMillis >= limitMillis

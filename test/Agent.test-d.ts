@@ -78,12 +78,13 @@ describe("run", () => {
   it("narrows by tag and by reason", () => {
     const caught = Agent.run(raising, "Hi").pipe(Effect.catchTag("Broken", () => Effect.succeed("mended" as const)))
     expectTypeOf<Effect.Error<typeof caught>>().toEqualTypeOf<AgentError | AiError.AiError>()
-    Agent.run(plain, "Hi").pipe(
+    const limited = Agent.run(plain, "Hi").pipe(
       Effect.catchReason("AgentError", "TurnLimitReached", (reason) => {
         expectTypeOf(reason).toEqualTypeOf<TurnLimitReached>()
         return Effect.succeed(reason.limit)
       })
     )
+    expectTypeOf<Effect.Success<typeof limited>>().toEqualTypeOf<Agent.AgentResult<string> | number>()
   })
 
   it("takes no tool choice that the toolkit does not have", () => {

@@ -40,11 +40,6 @@ const tags = (events: Iterable<AgentEvent>) => Array.from(events, (event) => eve
 /** The error that a run fails with. */
 const failure = <A, E, R>(run: Effect.Effect<A, E, R>) => Effect.flip(run)
 
-const toolResults = (history: History.History) =>
-  History.toMessages(history).flatMap((message) =>
-    message.role === "tool" ? message.content.filter((part) => part.type === "tool-result") : []
-  )
-
 const overloaded = AiError.make({
   module: "Test",
   method: "generate",
@@ -81,7 +76,7 @@ describe("run", () => {
       assert.strictEqual(result.usage.toolCalls, 2)
       assert.strictEqual(result.usage.modelCalls, 3)
       assert.deepStrictEqual(
-        toolResults(result.history).map((part) => part.result),
+        History.toolResults(result.history).map((part) => part.result),
         [{ result: 8 }, { result: 16 }]
       )
       // The second request sees the first call with its result, not what came later.
@@ -149,7 +144,7 @@ describe("run", () => {
       const result = yield* Effect.provide(program, [MathToolsLayer, model.layer])
       assert.strictEqual(result.output, "It is 3")
       assert.strictEqual(model.requests.length, 3)
-      assert.strictEqual(toolResults(result.history).length, 1)
+      assert.strictEqual(History.toolResults(result.history).length, 1)
     })
   )
 
@@ -223,7 +218,7 @@ describe("limits", () => {
       assert.isTrue(error._tag === "AgentError" && error.reason._tag === "TurnLimitReached")
       assert.strictEqual(error.partial.turns, 10)
       assert.strictEqual(error.partial.usage.toolCalls, 10)
-      assert.strictEqual(toolResults(error.partial.history).length, 10)
+      assert.strictEqual(History.toolResults(error.partial.history).length, 10)
       assert.strictEqual(model.requests.length, 10)
     })
   )
@@ -265,7 +260,7 @@ describe("limits", () => {
       const agent = Agent.make("seeker", { toolkit: MathTools, stopWhen: StopCondition.hasToolCall("calculator") })
       const result = yield* Agent.run(agent, "go").pipe(Effect.provide([MathToolsLayer, endless().layer]))
       assert.strictEqual(result.turns, 1)
-      assert.strictEqual(toolResults(result.history).length, 1)
+      assert.strictEqual(History.toolResults(result.history).length, 1)
     })
   )
 
@@ -337,7 +332,7 @@ describe("tools", () => {
   it.effect("returns an unknown tool to the model as a failed result", () =>
     Effect.gen(function* () {
       const result = yield* run([{ tool: "nope" }, "ok"])
-      const [part] = toolResults(result.history)
+      const [part] = History.toolResults(result.history)
       assert.isTrue(part!.isFailure)
       assert.strictEqual(part!.result, "There is no tool 'nope'. The tools are: calculator.")
       assert.strictEqual(result.usage.toolCalls, 0)
@@ -374,7 +369,7 @@ describe("tools", () => {
       assert.strictEqual(most, 3)
       assert.notDeepEqual(finished, delays)
       assert.deepStrictEqual(
-        toolResults(result.history).map((part) => part.result),
+        History.toolResults(result.history).map((part) => part.result),
         delays
       )
     })
@@ -384,10 +379,10 @@ describe("tools", () => {
     Effect.gen(function* () {
       const call = (id: string, a: number) => ({ ...calculate("add", a, 0), id })
       const result = yield* run([[call("x", 1), call("x", 2), call("", 3)], call("x", 4), "ok"])
-      const ids = toolResults(result.history).map((part) => part.id)
+      const ids = History.toolResults(result.history).map((part) => part.id)
       assert.strictEqual(new Set(ids).size, 4)
       assert.deepStrictEqual(
-        toolResults(result.history).map((part) => part.result),
+        History.toolResults(result.history).map((part) => part.result),
         [{ result: 1 }, { result: 2 }, { result: 3 }, { result: 4 }]
       )
     })
@@ -444,7 +439,7 @@ describe("tools", () => {
         assert.strictEqual(events.at(-1)!._tag, "RunFailed")
         const { history } = Agent.fold(agent, events)
         assert.deepStrictEqual(
-          toolResults(history).map((part) => part.isFailure),
+          History.toolResults(history).map((part) => part.isFailure),
           [true, true, true]
         )
       })
@@ -468,7 +463,7 @@ describe("loops", () => {
       assert.strictEqual(executed, 1)
       assert.strictEqual(result.usage.toolCalls, 1)
       assert.strictEqual(
-        toolResults(result.history)[1]!.result,
+        History.toolResults(result.history)[1]!.result,
         "You already called the tool 'calculator' with these exact parameters and received a response: "
           + '{"result":8}. Please use the previous result instead of calling it again. '
           + "If you need different information, try calling with different parameters."
@@ -483,7 +478,7 @@ describe("loops", () => {
         Effect.provide([MathToolsLayer, ScriptedLlm.layer([twice, "It is 8"])])
       )
       assert.strictEqual(result.usage.toolCalls, 1)
-      assert.include(String(toolResults(result.history)[1]!.result), '{"result":8}')
+      assert.include(String(History.toolResults(result.history)[1]!.result), '{"result":8}')
     })
   )
 
@@ -502,7 +497,11 @@ describe("loops", () => {
         ["replay", "replay", "refuse", "refuse", "stop"]
       )
       assert.strictEqual(error.partial.usage.toolCalls, 1)
-      assert.strictEqual(toolResults(error.partial.history).length, 6)
+      assert.strictEqual(History.toolResults(error.partial.history).length, 6)
+      assert.deepStrictEqual(
+        History.toMessages(Agent.fold(agent, events).history),
+        History.toMessages(error.partial.history)
+      )
     })
   )
 
@@ -520,7 +519,7 @@ describe("loops", () => {
       )
       assert.strictEqual(attempts, 3)
       assert.deepStrictEqual(
-        toolResults(result.history).map((part) => part.result),
+        History.toolResults(result.history).map((part) => part.result),
         ["busy", "busy", "done"]
       )
     })
@@ -550,7 +549,7 @@ describe("model failures", () => {
         "InternalProviderError"
       )
       assert.strictEqual(error.partial.turns, 1)
-      assert.strictEqual(toolResults(error.partial.history).length, 1)
+      assert.strictEqual(History.toolResults(error.partial.history).length, 1)
     })
   )
 
@@ -670,14 +669,14 @@ describe("interruption", () => {
       assert.strictEqual(events.at(-1)!._tag, "RunInterrupted")
       const { history } = Agent.fold(agent, events)
       assert.deepStrictEqual(
-        toolResults(history).map((part) => [part.name, part.isFailure]),
+        History.toolResults(history).map((part) => [part.name, part.isFailure]),
         [
           ["quick", false],
           ["hang", true],
           ["nope", true]
         ]
       )
-      assert.include(String(toolResults(history)[1]!.result), "interrupted")
+      assert.include(String(History.toolResults(history)[1]!.result), "interrupted")
     })
   )
 
@@ -736,7 +735,7 @@ describe("asTool", () => {
         Effect.provide([Layer.provide(sub.layer, [MathToolsLayer, own.layer]), parent.layer])
       )
       assert.strictEqual(result.output, "The answer is 42")
-      assert.strictEqual(toolResults(result.history)[0]!.result, "It is 42")
+      assert.strictEqual(History.toolResults(result.history)[0]!.result, "It is 42")
       assert.strictEqual(own.requests.length, 2)
       assert.strictEqual(parent.requests.length, 2)
       assert.strictEqual(result.usage.modelCalls, 4)
@@ -778,7 +777,7 @@ describe("asTool", () => {
           ScriptedLlm.layer([ask, "Could not find out"])
         ])
       )
-      const [part] = toolResults(result.history)
+      const [part] = History.toolResults(result.history)
       assert.isTrue(part!.isFailure)
       assert.strictEqual((part!.result as { reason: string }).reason, "ModelFailed")
     })
@@ -820,7 +819,7 @@ describe("asTool", () => {
           ScriptedLlm.layer([{ tool: "typed", params: { prompt: "count" } }, "three"])
         ])
       )
-      assert.deepStrictEqual(toolResults(result.history)[0]!.result, { n: 3 })
+      assert.deepStrictEqual(History.toolResults(result.history)[0]!.result, { n: 3 })
     })
   )
 })

@@ -369,8 +369,7 @@ describe("handlers", () => {
       )
       assert.strictEqual((yield* toolbox.call(call("greet", { name: "Ada" }))).result, "Hello Ada")
     }).pipe(
-      Effect.provide(MathToolsLayer),
-      Effect.provide(toolkit.toLayer({ greet: ({ name }) => Effect.succeed(`Hello ${name}`) })),
+      Effect.provide([MathToolsLayer, toolkit.toLayer({ greet: ({ name }) => Effect.succeed(`Hello ${name}`) })]),
       Effect.provideService(Prefix, "Run")
     )
   )

@@ -33,7 +33,7 @@ const instructions = "You are a test agent"
 /** Builds model and agent and runs it, without tools. */
 export const runPlain = (text: string, input: string, name = "test_agent") => {
   const agent = Agent.make(name, { instructions, streaming: true })
-  return Effect.provideContext(Agent.run(agent, input), Context.make(Llm, ScriptedLlm.make([text])))
+  return Effect.provideService(Agent.run(agent, input), Llm, ScriptedLlm.make([text]))
 }
 
 /** Builds model, tool, toolkit, handlers and agent and runs it. */

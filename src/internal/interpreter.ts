@@ -284,9 +284,8 @@ const complete = (run: Run, output: unknown): RunResult => {
 
 /** Ends the run with a failure of its own. */
 const failed = (run: Run, reason: AgentErrorReason): AgentError => {
-  const error = new AgentError({ agent: run.definition.name, reason, partial: partial(run.state) })
   endFailed(run, reason._tag, reason.message)
-  return error
+  return new AgentError({ agent: run.definition.name, reason, partial: partial(run.state) })
 }
 
 /** Ends the run with a failure that is not its own: that of a tool, or of the instructions. */

@@ -3,41 +3,54 @@
  * recurses deeper or reads further than its limits.
  */
 
+/** Levels that {@link canonical} looks at. */
+const deepest = 512
+
 /**
  * The canonical text of a JSON value: object keys sorted, numbers by value (`-0` is `0`), `undefined` members
- * dropped. Equal values have equal texts whatever order their keys were written in.
+ * dropped. Equal values have equal texts whatever order their keys were written in, and different ones different
+ * texts, but for what is nested deeper than 512 levels.
  */
-export const canonical = (value: unknown): string => JSON.stringify(sorted(value)) ?? "null"
+export const canonical = (value: unknown): string => JSON.stringify(sorted(value, 1)) ?? "null"
 
 /** The value with all keys in order; itself if they are already. */
-const sorted = (value: unknown): unknown => {
+const sorted = (value: unknown, depth: number): unknown => {
   if (typeof value !== "object" || value === null) return value
-  return Array.isArray(value) ? sortedArray(value) : sortedObject(value as Record<string, unknown>)
+  if (depth > deepest) return "…"
+  return Array.isArray(value) ? sortedArray(value, depth) : sortedObject(value as Record<string, unknown>, depth)
 }
 
-const sortedArray = (value: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
+const sortedArray = (value: ReadonlyArray<unknown>, depth: number): ReadonlyArray<unknown> => {
   let copy: Array<unknown> | undefined
   for (let i = 0; i < value.length; i++) {
-    const item = sorted(value[i])
+    const item = sorted(value[i], depth + 1)
     if (copy === undefined && item !== value[i]) copy = value.slice()
     if (copy !== undefined) copy[i] = item
   }
   return copy ?? value
 }
 
-const sortedObject = (value: Record<string, unknown>): Record<string, unknown> => {
-  const keys = Object.keys(value)
-  let same = true
-  for (let i = 1; i < keys.length && same; i++) same = keys[i - 1]! < keys[i]!
-  for (let i = 0; i < keys.length && same; i++) same = sorted(value[keys[i]!]) === value[keys[i]!]
-  if (same) return value
-  const copy: Record<string, unknown> = {}
-  for (const key of keys.toSorted()) {
-    // An assignment to this key would set the prototype.
-    if (key === "__proto__") Object.defineProperty(copy, key, { value: sorted(value[key]), enumerable: true })
-    else copy[key] = sorted(value[key])
+const sortedObject = (value: Record<string, unknown>, depth: number): Record<string, unknown> => {
+  let keys = Object.keys(value)
+  let copy: Record<string, unknown> | undefined
+  for (let i = 1; i < keys.length && copy === undefined; i++) if (keys[i - 1]! > keys[i]!) copy = {}
+  if (copy !== undefined) keys = keys.toSorted()
+  for (let i = 0; i < keys.length; i++) {
+    const key = keys[i]!
+    const member = sorted(value[key], depth + 1)
+    if (copy === undefined && member !== value[key]) {
+      copy = {}
+      for (let j = 0; j < i; j++) put(copy, keys[j]!, value[keys[j]!])
+    }
+    if (copy !== undefined) put(copy, key, member)
   }
-  return copy
+  return copy ?? value
+}
+
+const put = (object: Record<string, unknown>, key: string, value: unknown): void => {
+  // An assignment to this key would set the prototype.
+  if (key === "__proto__") Object.defineProperty(object, key, { value, enumerable: true })
+  else object[key] = value
 }
 
 /** Why a JSON value from outside is not taken. */

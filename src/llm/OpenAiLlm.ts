@@ -328,10 +328,12 @@ const config = (options: Partial<Options>) =>
 const orElse = <A>(value: A | undefined, config: Config.Config<A>): Config.Config<A> =>
   value === undefined ? config : Config.succeed(value)
 
-const serverConfig = Config.URL("OPENAI_BASE_URL").pipe(
-  Config.map((url) => url.href),
-  Config.withDefault(openAiUrl)
-)
+const notHttp = "OPENAI_BASE_URL has to begin with http:// or https://"
+
+const serverConfig = Config.schema(
+  Schema.String.annotate({ message: notHttp }).check(Schema.isPattern(/^https?:\/\/[^/]/i, { message: notHttp })),
+  "OPENAI_BASE_URL"
+).pipe(Config.withDefault(openAiUrl))
 
 const present = (message: string) => Schema.String.annotate({ message }).check(Schema.isNonEmpty({ message }))
 

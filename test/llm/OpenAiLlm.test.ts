@@ -1200,7 +1200,8 @@ describe("layerConfig", () => {
     ["with an empty model", { OPENAI_API_KEY: "sk-1", OPENAI_MODEL: "" }, "OPENAI_MODEL"],
     ["without a key for OpenAI", { OPENAI_MODEL: "m" }, "OPENAI_API_KEY"],
     ["with an empty key for OpenAI", { OPENAI_MODEL: "m", OPENAI_API_KEY: "" }, "OPENAI_API_KEY"],
-    ["with a server that is no URL", { OPENAI_MODEL: "m", OPENAI_BASE_URL: "localhost" }, "OPENAI_BASE_URL"]
+    ["with a server that is no URL", { OPENAI_MODEL: "m", OPENAI_BASE_URL: "localhost" }, "OPENAI_BASE_URL"],
+    ["with a server that is not on http", { OPENAI_MODEL: "m", OPENAI_BASE_URL: "localhost:11434" }, "OPENAI_BASE_URL"]
   ] as const)("%s fails with one clear error", ([, env, name]) =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(build({ ...env }))

@@ -1,0 +1,110 @@
+import { readdirSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Program from "./support/program.ts"
+
+const directory = fileURLToPath(new URL("../docs/examples/", import.meta.url))
+
+/** What each example prints. */
+const printed: Readonly<Record<string, string>> = {
+  conversation: `
+> My name is Ada.
+Nice to meet you, Ada.
+> What is my name?
+Your name is Ada.
+> Spell it.
+A, D, A.
+`,
+  "errors-and-limits": `
+No final answer within 2 turns, after 2 pages. Going on.
+It is about a whale.
+`,
+  events: `
+0 RunStarted
+1 TurnStarted
+5 ToolCallStarted roll
+6 ToolCallCompleted roll
+7 TurnCompleted
+8 TurnStarted
+15 TurnCompleted
+16 RunCompleted
+You rolled a four.
+`,
+  "hello-agent": `
+Hello Ada, good to see you!
+`,
+  "parallel-agents": `
+1 of 5 are translated
+2 of 5 are translated
+3 of 5 are translated
+4 of 5 are translated
+5 of 5 are translated
+fox, hare, hedgehog, badger, owl
+5 model calls, 75 tokens
+`,
+  "property-testing-a-detector": `
+The laws: Passed
+No replays: Falsified
+  turn 1: read{}, read{}
+`,
+  "retries-and-timeouts": `
+search: three results (attempt 3)
+crawl: timeout: Tool 'crawl' gave no result within 50ms.
+I found three results.
+`,
+  "streaming-to-terminal": `
+Rain on the tin roof,
+a thousand small drummers play
+until I can sleep.
+-- 5 tokens
+`,
+  "structured-output": `
+Omelette, 10 minutes: eggs, butter
+It took 2 turns to get the format right.
+`,
+  "sub-agent": `
+No river in the world crosses more borders than the Danube, which flows through ten countries.
+3 model calls, one of them by the researcher
+`,
+  "testing-an-agent": `
+It tells the price.
+Whatever the model does: Passed
+`,
+  tools: `
+In Rome: 16 °C, against -4 °C in Oslo.
+3 model calls, 3 tool calls
+`
+}
+
+const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
+  return yield* (yield* Program.start(args)).ended
+}, Effect.scoped)
+
+describe.concurrent("the examples", { timeout: 30_000 }, () => {
+  it("are all in this test", () => {
+    assert.deepStrictEqual(
+      readdirSync(directory).toSorted(),
+      Object.keys(printed).map((name) => `${name}.ts`)
+    )
+  })
+
+  it.live.each(Object.entries(printed))("%s", ([name, stdout]) =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* run([`${directory}${name}.ts`]), { code: 0, stdout: stdout.slice(1), stderr: "" })
+    })
+  )
+
+  it.live("run only when they are the program", () =>
+    Effect.gen(function* () {
+      const script = `
+        import * as Effect from "effect/Effect"
+        for (const name of ${JSON.stringify(Object.keys(printed))}) {
+          const { program } = await import("${new URL("../docs/examples/", import.meta.url).href}" + name + ".ts")
+          if (!Effect.isEffect(program)) throw new Error(name + " exports no program")
+        }`
+      const ended = yield* run(["--input-type=module", "--eval", script])
+      assert.deepStrictEqual(ended, { code: 0, stdout: "", stderr: "" })
+    })
+  )
+})
