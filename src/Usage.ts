@@ -33,7 +33,7 @@ export interface Tokens {
 export interface Usage extends Tokens {
   /** Model calls that returned a response. */
   readonly modelCalls: number
-  /** Tool handlers that were run. Calls that the loop detector answered do not count. */
+  /** Tool handlers that ran to an end. Calls that were interrupted, or answered by the loop detector, do not count. */
   readonly toolCalls: number
 }
 

@@ -1,0 +1,216 @@
+import * as Agent from "effect-agent-runtime/Agent"
+import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
+import * as EventHub from "effect-agent-runtime/EventHub"
+import { Llm } from "effect-agent-runtime/Llm"
+import * as LoopDetector from "effect-agent-runtime/LoopDetector"
+import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+/** What users meet beyond the original's benchmarks: watched runs, many calls in one turn, long answers, many agents. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Case, Check } from "../Case.ts"
+import { expect } from "../Case.ts"
+import { call, floorAgent, floorCall, floorRun, floorTool, prepared, ran, runPrepared } from "./support.ts"
+
+/** A hub with subscribers that take all they get; counts what they received. */
+const watchedHub = (subscribers: number, options?: EventHub.SubscribeOptions) => {
+  const scope = Scope.makeUnsafe()
+  const hub = Effect.runSync(Scope.provide(EventHub.make(), scope))
+  const counts = { received: 0 }
+  for (let i = 0; i < subscribers; i++) {
+    const { take } = Effect.runSync(Scope.provide(hub.subscribe(options), scope))
+    Effect.runFork(drain(take, counts))
+  }
+  return { hub, counts, scope }
+}
+
+const drain = Effect.fnUntraced(function* (take: EventHub.Subscription["take"], counts: { received: number }) {
+  while (true) {
+    const { length } = yield* take
+    counts.received += length
+  }
+})
+
+const oneTool = [call(5, 3), "The result is 8"]
+
+/** The events of a run with one tool call and a streamed answer of four words. */
+const eventsOfRun = 17
+
+const watchedRun = (subscribers: number): Case => ({
+  name: `events/${subscribers}_subscribers`,
+  describes: `the prepared one-tool run with a hub in the context and ${subscribers} subscribers that receive every event`,
+  ours: () => {
+    const { agent, context } = prepared()
+    const { counts, hub } = watchedHub(subscribers)
+    const watched = Context.add(context, EventHub.EventHub, hub)
+    let runs = 0
+    return {
+      kind: "effect",
+      operation: () => {
+        runs++
+        return runPrepared({ agent, context: watched }, oneTool, "Calculate 5 + 3")
+      },
+      check: (result) =>
+        ran("The result is 8", 1)(result)
+        ?? expect(`${eventsOfRun} events each`, counts.received === runs * eventsOfRun * subscribers)
+    }
+  }
+})
+
+const parallelTools = (count: number): Case => {
+  const calls = Array.from({ length: count }, (_, i) => call(i, 1))
+  const floorCalls = Array.from({ length: count }, (_, i) => floorCall(i, 1)[0]!)
+  return {
+    name: `parallel_tools/${count}`,
+    describes: `a run with ${count} tool calls in one turn`,
+    per: { unit: "call", count },
+    ours: () => {
+      const subject = prepared()
+      return {
+        kind: "effect",
+        operation: () => runPrepared(subject, [calls, "done"], "go"),
+        check: ran("done", count)
+      }
+    },
+    floor: () => {
+      const agent = floorAgent([floorTool()])
+      return {
+        kind: "promise",
+        operation: () => floorRun([floorCalls, "done"], "go", agent),
+        check: ran("done", count)
+      }
+    }
+  }
+}
+
+const streamedTokens = (count: number): Case => {
+  const text = Array.from({ length: count }, (_, i) => `word${i}`).join(" ")
+  return {
+    name: `streamed_tokens/${count}`,
+    describes: `an answer of ${count} words through Agent.stream to a consumer that joins them`,
+    per: { unit: "token", count },
+    ours: () => {
+      const agent = Agent.make("talker")
+      return {
+        kind: "effect",
+        operation: () =>
+          Agent.stream(agent, "Talk").pipe(
+            Stream.runFold(
+              () => "",
+              (all, event) => (event._tag === "TextDelta" ? all + event.delta : all)
+            ),
+            Effect.provideService(Llm, ScriptedLlm.make([text]))
+          ),
+        check: (result) => expect("the text", result === text)
+      }
+    }
+  }
+}
+
+const answers =
+  (agents: number): Check =>
+  (result) =>
+    expect(
+      `${agents} answers`,
+      (result as ReadonlyArray<{ output: string }>).every(({ output }) => output === "Hello")
+        && (result as ReadonlyArray<unknown>).length === agents
+    )
+
+/** A model that answers at once, or after a millisecond. */
+const answering = (millis: number): ScriptedLlm.Turn =>
+  millis === 0 ? "Hello" : () => Effect.as(Effect.sleep(millis), "Hello")
+
+const manyAgents = (agents: number, concurrency: number | "unbounded", millis: number): Case => ({
+  name: `agents/${agents}_${concurrency === "unbounded" ? "unbounded" : `by_${concurrency}`}_${millis}ms`,
+  describes: `${agents} runs on fibers, ${concurrency === "unbounded" ? "all" : concurrency} at a time, model takes ${millis} ms`,
+  per: { unit: "agent", count: agents },
+  ours: () => {
+    const agent = Agent.make("helper")
+    const inputs = Array.from({ length: agents }, (_, i) => `Hi ${i}`)
+    return {
+      kind: "effect",
+      operation: () =>
+        Effect.forEach(inputs, (input) => Agent.run(agent, input), { concurrency }).pipe(
+          Effect.provideService(Llm, ScriptedLlm.make([], answering(millis)))
+        ),
+      check: answers(agents)
+    }
+  }
+})
+
+const detectorAlone = (history: number): Case => ({
+  name: `loop_detector/${history}`,
+  describes: `the detector on one more distinct call, after ${history} of them: key, observe, settle`,
+  ours: () => {
+    const detector = LoopDetector.make()
+    const state = LoopDetector.initial()
+    let turn = 0
+    const next = () => {
+      turn++
+      const observed = {
+        tool: "search",
+        key: LoopDetector.key("search", { page: turn, query: "tea", limit: 10 }),
+        turn
+      }
+      const verdict = LoopDetector.observe(detector, state, observed)
+      LoopDetector.settle(detector, state, observed, { isFailure: false, result: turn })
+      return verdict
+    }
+    for (let i = 0; i < history; i++) next()
+    return {
+      kind: "effect",
+      operation: () => Effect.succeed(next()),
+      check: (verdict) => expect("allow", verdict === "allow" && state.calls.size <= 64)
+    }
+  }
+})
+
+const delta = (offset: number): AgentEvent => ({
+  _tag: "TextDelta",
+  runId: "r",
+  parentRunId: undefined,
+  agent: "a",
+  offset,
+  timestamp: 0,
+  turn: 1,
+  delta: "word "
+})
+
+const batch = Array.from({ length: 64 }, (_, i) => delta(i))
+
+const hubThroughput = (subscribers: number, stalled: boolean): Case => ({
+  name: `hub/${subscribers}_subscribers${stalled ? "_one_stalled" : ""}`,
+  describes: `a batch of 64 events through a hub to ${subscribers} subscribers${stalled ? ", one of which never takes" : ""}`,
+  per: { unit: "event", count: batch.length },
+  ours: () => {
+    const { counts, hub, scope } = watchedHub(stalled ? subscribers - 1 : subscribers)
+    if (stalled) Effect.runSync(Scope.provide(hub.subscribe(), scope))
+    let published = 0
+    return {
+      kind: "effect",
+      operation: () =>
+        Effect.sync(() => {
+          hub.publish(batch)
+          published += batch.length
+        }),
+      check: () => expect("all events", counts.received === published * (stalled ? subscribers - 1 : subscribers))
+    }
+  }
+})
+
+export const variants: ReadonlyArray<Case> = [
+  ...[0, 1, 16].map(watchedRun),
+  ...[10, 100].map(parallelTools),
+  ...[1000, 10_000].map(streamedTokens),
+  manyAgents(1000, "unbounded", 0),
+  manyAgents(1000, 10, 0),
+  manyAgents(1000, "unbounded", 1),
+  manyAgents(10_000, "unbounded", 0),
+  manyAgents(10_000, "unbounded", 1),
+  ...[10, 1000, 100_000].map(detectorAlone),
+  hubThroughput(1, false),
+  hubThroughput(16, false),
+  hubThroughput(100, false),
+  hubThroughput(100, true)
+]
