@@ -25,6 +25,8 @@
  * 4. A model that has only `k <= window` distinct calls is stopped after at most {@link bound} turns.
  * 5. State holds at most `window` calls and `window` tools, whatever the model does.
  *
+ * Laws 3 and 4 exempt calls of {@link Repeatable} tools, which are never blamed.
+ *
  * Observing and settling cost O(1), canonicalising the arguments aside.
  *
  * @since 0.1.0
@@ -397,7 +399,8 @@ const recall = <A>(records: Map<string, A>, key: string, window: number, make: (
  * @since 0.1.0
  */
 export const replayMessage = (self: LoopDetector, state: State, call: Call): string => {
-  const previous = state.calls.get(call.key)?.result ?? state.tools.get(call.tool)?.result
+  const own = state.calls.get(call.key)?.result
+  const previous = own === undefined ? state.tools.get(call.tool)?.result : own
   const result = typeof previous === "string" ? previous : (JSON.stringify(previous) ?? "no result")
   // Functions, because `$` in a result must not act as a replacement pattern.
   return self.message.replaceAll("{tool_name}", () => call.tool).replaceAll("{previous_result}", () => result)
@@ -415,11 +418,17 @@ export const refusalMessage = (call: Call): string =>
 
 /**
  * The most turns that a model with only `distinctCalls` distinct calls (at most `window`) can take before the
- * detector stops it: each first success opens a stretch in which every call may still fail `maxFailures` times and
- * succeed once before it is blamed, and a stretch ends in at most `replays + refusals` answered turns.
+ * detector stops it, the turn that is stopped included.
+ *
+ * **Details**
+ *
+ * For k calls it is `k² · maxFailures + (k + 1) · (replays + refusals) + 1`. The first success of each call ends a
+ * stretch, so there are k + 1 of them. In a stretch every call runs at most `maxFailures` times before it is blamed
+ * (the call whose success began the stretch not at all), and at most `replays + refusals` looping turns are answered.
+ * For k > 1 there is a model that takes this long.
  *
  * @category getters
  * @since 0.1.0
  */
 export const bound = (self: LoopDetector, distinctCalls: number): number =>
-  (distinctCalls + 1) * (distinctCalls * (self.maxFailures + 1) + self.replays + self.refusals) + 1
+  distinctCalls ** 2 * self.maxFailures + (distinctCalls + 1) * (self.replays + self.refusals) + 1

@@ -172,6 +172,7 @@ export const merge = <const Toolkits extends ReadonlyArray<Toolkit.Any>>(
 /** A toolkit whose tools are compiled when they are first called. @internal */
 export interface Compiled {
   readonly tools: ReadonlyArray<Tool.Any>
+  readonly names: ReadonlyArray<string>
   readonly byName: Readonly<Record<string, Tool.Any>>
   readonly compiled: Map<string, CompiledTool>
 }
@@ -208,6 +209,7 @@ export interface Bound {
 /** @internal */
 export const compile = (toolkit: Toolkit.Any): Compiled => ({
   tools: Object.values(toolkit.tools),
+  names: Object.keys(toolkit.tools),
   byName: toolkit.tools,
   compiled: new Map()
 })
@@ -438,8 +440,7 @@ type Raised = { readonly error: unknown } | undefined
 const failure = (kind: ToolFailureKind, result: unknown, detail?: string, raised?: Raised) =>
   ({ isFailure: true, kind, result, detail, raised }) as const
 
-const unknownTool = (toolkit: Compiled, name: string): ToolOutcome => {
-  const names = toolkit.tools.map((tool) => tool.name)
+const unknownTool = ({ names }: Compiled, name: string): ToolOutcome => {
   const known = names.length === 0 ? "There are no tools." : `The tools are: ${names.join(", ")}.`
   return failure("unknown-tool", `There is no tool '${name}'. ${known}`)
 }

@@ -26,7 +26,7 @@ import type { Observer } from "./currentRun.ts"
 import { CurrentRun } from "./currentRun.ts"
 import { decide, initial, partial } from "./machine.ts"
 import type { Definition, Run } from "./run.ts"
-import { emit, flush, head } from "./run.ts"
+import { emit, flush, head, tick } from "./run.ts"
 import { answerCalls, intercept } from "./toolBatch.ts"
 
 /** What a run results in; `Agent` gives it its types. */
@@ -63,6 +63,7 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
   const clock = fiber.getRef(Clock.Clock)
   const local = combine(parent?.observer, observe)
   const observer = combine(hub, local)
+  const startedAt = clock.currentTimeMillisUnsafe()
   const run: Run = {
     definition,
     state: initial(),
@@ -78,7 +79,8 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     observer,
     dispatcher: fiber.currentDispatcher,
     clock,
-    startedAt: clock.currentTimeMillisUnsafe(),
+    startedAt,
+    now: startedAt,
     offset: 0,
     buffer: [],
     calling: false,
@@ -103,9 +105,14 @@ const combine = (self: Observer | undefined, that: Observer | undefined): Observ
   }
 }
 
-/** 53 random bits: unique among the runs of an application, and reproducible under a seeded `Random`. */
-const makeId = (random: { nextDoubleUnsafe(): number }): string =>
-  `run_${Math.floor(random.nextDoubleUnsafe() * Number.MAX_SAFE_INTEGER).toString(36)}`
+/** 64 random bits: unique among the runs of an application, and reproducible under a seeded `Random`. */
+const makeId = (random: { nextDoubleUnsafe(): number }): string => `run_${word(random)}${word(random)}`
+
+// Small integers are written much faster than large ones.
+const word = (random: { nextDoubleUnsafe(): number }): string =>
+  Math.floor(random.nextDoubleUnsafe() * 2 ** 32)
+    .toString(36)
+    .padStart(7, "0")
 
 function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Return<RunResult, unknown> {
   const { definition, state } = run
@@ -182,7 +189,8 @@ const announceTurn = (run: Run): void => {
   if (run.observer === undefined) return
   const { definition, state } = run
   const turn = state.turns + 1
-  const tools = definition.toolkit.tools.map((tool) => tool.name)
+  const tools = definition.toolkit.names
+  tick(run)
   emit(run, { ...head(run), _tag: "TurnStarted", turn })
   emit(run, { ...head(run), _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
 }
@@ -201,7 +209,7 @@ const requestModel = (run: Run, llm: Llm["Service"], instructions: string) => {
   }
   run.calling = true
   if (observer === undefined) return llm.generate(request, definition.streaming ? ignore : undefined)
-  run.calledAt = run.clock.currentTimeMillisUnsafe()
+  run.calledAt = run.now
   return llm.generate(request, (delta) => emitDelta(run, turn, delta))
 }
 
@@ -210,13 +218,14 @@ const modelAnswered = (run: Run, response: LlmResponse): void => {
   const turn = run.state.turns + 1
   run.calling = false
   const content = uniqueCallIds(run, turn, response.content)
-  const durationMillis = run.observer === undefined ? 0 : run.clock.currentTimeMillisUnsafe() - run.calledAt
+  const durationMillis = run.observer === undefined ? 0 : tick(run) - run.calledAt
   emit(run, { ...head(run), _tag: "ModelCallCompleted", turn, content, finishReason, tokens, model, durationMillis })
 }
 
 const modelFailed = (run: Run, error: AiError.AiError): AgentError => {
   const { message, reason } = error
   run.calling = false
+  tick(run)
   emit(run, { ...head(run), _tag: "ModelCallFailed", turn: run.state.turns + 1, reason: reason._tag, message })
   return failed(run, new ModelFailed({ error }))
 }
@@ -225,6 +234,7 @@ const ignore = () => {}
 
 const emitDelta = (run: Run, turn: number, piece: Delta): void => {
   const { delta } = piece
+  if (run.buffer.length === 0) tick(run)
   switch (piece.type) {
     case "text":
       return emit(run, { ...head(run), _tag: "TextDelta", turn, delta })
@@ -276,7 +286,7 @@ const complete = (run: Run, output: unknown): RunResult => {
   const { state } = run
   const { finishReason, history, text, turns, usage } = state
   if (state.phase === "answered") endTurn(run)
-  const durationMillis = run.clock.currentTimeMillisUnsafe() - run.startedAt
+  const durationMillis = tick(run) - run.startedAt
   emit(run, { ...head(run), _tag: "RunCompleted", text, output, usage, turns, durationMillis })
   end(run)
   return { output, text, history, usage, turns, finishReason, duration: Duration.millis(durationMillis) }
@@ -297,9 +307,9 @@ const raise = (run: Run, cause: Cause.Cause<unknown>): Effect.Effect<never, unkn
 }
 
 const endFailed = (run: Run, reason: string, message: string): void => {
+  const durationMillis = tick(run) - run.startedAt
   endCalls(run)
   const { turns, usage } = run.state
-  const durationMillis = run.clock.currentTimeMillisUnsafe() - run.startedAt
   emit(run, { ...head(run), _tag: "RunFailed", reason, message, usage: { ...usage }, turns, durationMillis })
   end(run)
 }
@@ -311,9 +321,9 @@ const cutShort = (run: Run, exit: Exit.Exit<unknown, unknown>): undefined => {
     endFailed(run, "Defect", Cause.pretty(exit.cause))
     return
   }
+  const durationMillis = tick(run) - run.startedAt
   if (run.calling) emit(run, { ...head(run), _tag: "ModelCallInterrupted", turn: turns + 1 })
   endCalls(run)
-  const durationMillis = run.clock.currentTimeMillisUnsafe() - run.startedAt
   emit(run, { ...head(run), _tag: "RunInterrupted", usage: { ...usage }, turns, durationMillis })
   end(run)
 }

@@ -33,6 +33,8 @@ export interface PendingCall {
   readonly name: string
   readonly params: unknown
   readonly verdict: Verdict
+  /** Why it counts as a loop; `undefined` for an allowed call. */
+  readonly kind: Loops.LoopKind | undefined
   /** What the detector saw; `undefined` when detection is off. */
   readonly observed: Loops.Call | undefined
   answer: Prompt.ToolResultPartEncoded | undefined
@@ -103,8 +105,8 @@ export const decide = (policy: Policy, state: State, elapsedMillis: number): Com
       const { calls } = state.pending!
       const looping = calls.find((call) => call.verdict === "stop")
       if (looping === undefined) return { _tag: "AnswerCalls", calls }
-      const { name: tool, params } = looping
-      return { _tag: "Fail", reason: new LoopDetected({ tool, params, kind: state.loops.kind }) }
+      const { kind, name: tool, params } = looping
+      return { _tag: "Fail", reason: new LoopDetected({ tool, params, kind: kind! }) }
     }
     case "answered":
       return policy.hasOutput ? DecodeOutput : Complete
@@ -205,7 +207,7 @@ const modelAnswered = (policy: Policy, state: State, event: ModelCallCompleted):
 const pend = (policy: Policy, state: State, part: Prompt.ToolCallPartEncoded, turn: number): PendingCall => {
   const { id, name, params } = part
   if (policy.loopDetector === undefined) {
-    return { id, name, params, verdict: "allow", observed: undefined, answer: undefined }
+    return { id, name, params, verdict: "allow", kind: undefined, observed: undefined, answer: undefined }
   }
   const rule = policy.loopRule(name)
   const observed: Loops.Call = {
@@ -216,7 +218,8 @@ const pend = (policy: Policy, state: State, part: Prompt.ToolCallPartEncoded, tu
     readOnly: rule?.readOnly
   }
   const verdict = Loops.observe(policy.loopDetector, state.loops, observed)
-  return { id, name, params, verdict, observed, answer: undefined }
+  const kind = verdict === "allow" ? undefined : state.loops.kind
+  return { id, name, params, verdict, kind, observed, answer: undefined }
 }
 
 /** Answers a pending call, and commits the turn when it was the last: results enter in call order. */

@@ -44,6 +44,8 @@ export interface Run {
   readonly dispatcher: SchedulerDispatcher
   readonly clock: Clock.Clock
   readonly startedAt: number
+  /** The time of the events that are emitted, in milliseconds; {@link tick} brings it up to date. */
+  now: number
   offset: number
   /** Events that have not gone out yet. */
   buffer: Array<AgentEvent>
@@ -61,8 +63,11 @@ export const head = (run: Run) => ({
   parentRunId: run.parent?.id,
   agent: run.definition.name,
   offset: run.offset++,
-  timestamp: run.observer === undefined ? 0 : run.clock.currentTimeMillisUnsafe()
+  timestamp: run.now
 })
+
+/** Reads the clock: where something took time, and not for each of the events in between. */
+export const tick = (run: Run): number => (run.now = run.clock.currentTimeMillisUnsafe())
 
 /** Applies an event and passes it on. Nothing happens to a run that has ended: a late delta of a provider is lost. */
 export const emit = (run: Run, event: AgentEvent): void => {

@@ -9,7 +9,7 @@ import type { ToolOutcome } from "../Toolbox.ts"
 import { invoke } from "../Toolbox.ts"
 import type { PendingCall } from "./machine.ts"
 import type { Run } from "./run.ts"
-import { emit, head } from "./run.ts"
+import { emit, head, tick } from "./run.ts"
 
 /** The failure of a tool with `failureMode: "error"`, which ends the run. */
 export class ToolRaised {
@@ -53,13 +53,13 @@ const runCall = (run: Run, call: PendingCall): Effect.Effect<ToolRaised | undefi
   const { id, name, params } = call
   const { turns: turn } = run.state
   if (run.observer === undefined) return whenDone(invoke(run.toolbox, call), (outcome) => settle(run, call, outcome, 0))
-  const startedAt = run.clock.currentTimeMillisUnsafe()
+  const startedAt = tick(run)
   emit(run, { ...head(run), _tag: "ToolCallStarted", turn, id, name, params })
-  const onProgress = (result: unknown) =>
+  const onProgress = (result: unknown) => {
+    tick(run)
     emit(run, { ...head(run), _tag: "ToolCallProgressed", turn, id, name, result })
-  return whenDone(invoke(run.toolbox, call, onProgress), (outcome) =>
-    settle(run, call, outcome, run.clock.currentTimeMillisUnsafe() - startedAt)
-  )
+  }
+  return whenDone(invoke(run.toolbox, call, onProgress), (outcome) => settle(run, call, outcome, tick(run) - startedAt))
 }
 
 /** Goes on with the outcome of a call, at once if the call is already done. */
@@ -86,11 +86,11 @@ const ended = (run: Run, call: PendingCall, outcome: ToolOutcome, durationMillis
 
 /** Answers a call in place of the tool. */
 export const intercept = (run: Run, call: PendingCall, verdict: "replay" | "refuse" | "stop"): void => {
-  const { id, name, observed, params } = call
+  const { id, kind, name, observed, params } = call
   const { loops, turns: turn } = run.state
   const detector = run.definition.policy.loopDetector
-  if (observed === undefined || detector === undefined) return
+  if (observed === undefined || kind === undefined || detector === undefined) return
   const message =
     verdict === "replay" ? LoopDetector.replayMessage(detector, loops, observed) : LoopDetector.refusalMessage(observed)
-  emit(run, { ...head(run), _tag: "LoopDetected", turn, id, name, params, verdict, kind: loops.kind, message })
+  emit(run, { ...head(run), _tag: "LoopDetected", turn, id, name, params, verdict, kind, message })
 }
