@@ -62,7 +62,8 @@ export interface State {
   phase: Phase
   history: History
   pending: PendingTurn | undefined
-  readonly loops: Loops.State
+  /** What the detector remembers; made with the first call. */
+  loops: Loops.State | undefined
   readonly usage: { -readonly [K in keyof Usage]: Usage[K] }
   turns: number
   /** The model's last text. */
@@ -89,7 +90,7 @@ export const initial = (): State => ({
   phase: "model",
   history: Histories.empty,
   pending: undefined,
-  loops: Loops.initial(),
+  loops: undefined,
   usage: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0, modelCalls: 0, toolCalls: 0 },
   turns: 0,
   text: "",
@@ -217,7 +218,7 @@ const pend = (policy: Policy, state: State, part: Prompt.ToolCallPartEncoded, tu
     repeatable: rule?.repeatable,
     readOnly: rule?.readOnly
   }
-  const verdict = Loops.observe(policy.loopDetector, state.loops, observed)
+  const verdict = Loops.observe(policy.loopDetector, (state.loops ??= Loops.initial()), observed)
   const kind = verdict === "allow" ? undefined : state.loops.kind
   return { id, name, params, verdict, kind, observed, answer: undefined }
 }
@@ -234,8 +235,9 @@ const answer = (policy: Policy, state: State, result: Prompt.ToolResultPartEncod
   if (call === undefined) return
   call.answer = result
   turn.unanswered--
-  if (call.observed !== undefined && call.verdict === "allow" && policy.loopDetector !== undefined) {
-    Loops.settle(policy.loopDetector, state.loops, call.observed, result)
+  if (call.observed !== undefined && call.verdict === "allow") {
+    // There is a detector, and it has observed this call.
+    Loops.settle(policy.loopDetector!, state.loops!, call.observed, result)
   }
   if (turn.unanswered > 0) return
   state.history = Histories.appendAssistant(
