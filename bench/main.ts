@@ -2,7 +2,7 @@
  * The benchmarks: each case beside a plain async/await floor and the figure that the original's report gives.
  *
  * Every variant runs in a fresh process per round, in rotated order, so that noise falls on all alike. The table
- * shows the median of all batches and their quartiles.
+ * shows the median of all batches with its 95 % bootstrap confidence interval.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -16,10 +16,10 @@ import * as ChildProcess from "effect/process/ChildProcess"
 import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
 import * as Schema from "effect/Schema"
 import type { Case } from "./Case.ts"
-import { cases } from "./cases/index.ts"
+import { agentsName, cases, find, turnsName } from "./cases/index.ts"
 import type { Effort } from "./measure.ts"
 import { Samples } from "./measure.ts"
-import { machine, type Row, summarize, table } from "./report.ts"
+import { machine, Results, type Row, summarize, table } from "./report.ts"
 
 const quick: Effort = { batches: 5, batchMillis: 20, warmUpMillis: 150 }
 const thorough: Effort = { batches: 20, batchMillis: 50, warmUpMillis: 600 }
@@ -72,6 +72,29 @@ const progress = (done: number, total: number, what: string) =>
     process.stderr.write(done === total ? "\r\u001b[K" : `\r\u001b[K${bar} ${done}/${total} ${what}`)
   })
 
+const list = (text: string): ReadonlyArray<string> => text.split(",").filter((item) => item !== "")
+
+/** The cases that flags ask for beyond those that have a name. */
+const asked = (flags: { readonly agents: string; readonly concurrency: string; readonly turns: string }) => [
+  ...list(flags.agents).map((agents) => agentsName(agents, flags.concurrency, "0")),
+  ...list(flags.turns).map(turnsName)
+]
+
+const resultsFile = Schema.fromJsonString(Results)
+
+const readResults = Effect.fnUntraced(function* (file: Option.Option<string>) {
+  if (Option.isNone(file)) return undefined
+  const fs = yield* FileSystem.FileSystem
+  return yield* Schema.decodeEffect(resultsFile)(yield* fs.readFileString(file.value))
+})
+
+const effectVersion = Effect.map(
+  Effect.flatMap(FileSystem.FileSystem, (fs) =>
+    fs.readFileString(new URL("../node_modules/effect/package.json", import.meta.url).pathname)
+  ),
+  (text) => String((JSON.parse(text) as { readonly version: unknown }).version)
+)
+
 const command = Command.make(
   "bench",
   {
@@ -79,25 +102,45 @@ const command = Command.make(
       Flag.withDescription("Run only the cases whose name contains this text"),
       Flag.withDefault("")
     ),
+    agents: Flag.String("agents").pipe(
+      Flag.withDescription("Also these numbers of concurrent agents, such as 1,5,10"),
+      Flag.withDefault("")
+    ),
+    concurrency: Flag.String("concurrency").pipe(
+      Flag.withDescription("How many of --agents run at a time: a number or unbounded"),
+      Flag.withDefault("unbounded")
+    ),
+    turns: Flag.String("turns").pipe(
+      Flag.withDescription("Also runs of these numbers of turns, such as 10,100"),
+      Flag.withDefault("")
+    ),
     rounds: Flag.Int("rounds").pipe(Flag.withDescription("Processes per variant"), Flag.withDefault(3)),
     quick: Flag.Boolean("quick").pipe(
       Flag.withDescription("Short batches and one round: a first impression"),
       Flag.withDefault(false)
     ),
-    json: Flag.String("json").pipe(Flag.withDescription("Write the results to this file"), Flag.optional)
+    json: Flag.String("json").pipe(Flag.withDescription("Write the results to this file"), Flag.optional),
+    compare: Flag.String("compare").pipe(Flag.withDescription("Compare with the results in this file"), Flag.optional)
   },
   Effect.fnUntraced(function* (flags) {
-    const selected = cases.filter(({ name }) => name.includes(flags.only))
+    const extra = asked(flags)
+    const named = extra.length > 0 && flags.only === "" ? [] : cases.filter(({ name }) => name.includes(flags.only))
+    const unknown = extra.filter((name) => find(name) === undefined)
+    if (unknown.length > 0) return yield* Console.error(`Not a case: ${unknown.join(", ")}`)
+    const selected = [...named, ...extra.flatMap((name) => find(name) ?? [])]
     if (selected.length === 0) return yield* Console.error(`No case contains '${flags.only}'`)
+    const before = yield* readResults(flags.compare)
     const rows = yield* run(selected, flags.quick ? quick : thorough, flags.quick ? 1 : flags.rounds)
-    yield* Console.log(table(rows))
+    const where = machine(yield* effectVersion)
+    const title = `${where.cpu}, ${where.cores} cores, Node ${where.node}, effect ${where.effect}`
+    yield* Console.log(table(title, rows, before))
     if (Option.isSome(flags.json)) {
       const fs = yield* FileSystem.FileSystem
-      const results = {
-        machine: machine(),
+      const results: Results = {
+        machine: where,
         rows: rows.map(({ case_, ...figures }) => ({ name: case_.name, ...figures }))
       }
-      yield* fs.writeFileString(flags.json.value, `${JSON.stringify(results, undefined, 2)}\n`)
+      yield* fs.writeFileString(flags.json.value, `${yield* Schema.encodeEffect(resultsFile)(results)}\n`)
     }
   })
 ).pipe(Command.withDescription("Benchmarks of effect-agent-runtime, in µs per operation"))

@@ -3,6 +3,7 @@
  *
  * CPU time is that of the whole process, so garbage collection on helper threads counts.
  */
+import { getHeapStatistics } from "node:v8"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Variant } from "./Case.ts"
@@ -11,6 +12,8 @@ import type { Variant } from "./Case.ts"
 export const Samples = Schema.Struct({
   cpu: Schema.Array(Schema.Finite),
   wall: Schema.Array(Schema.Finite),
+  /** Bytes allocated on the heap per operation. */
+  bytes: Schema.Array(Schema.Finite),
   operations: Schema.Finite
 })
 export type Samples = typeof Samples.Type
@@ -35,11 +38,17 @@ export const measure = Effect.fnUntraced(function* (variant: Variant, effort: Ef
   }
   const { wall: trial } = yield* time(batch, operations)
   operations = Math.max(1, Math.round((operations * effort.batchMillis * 1000) / trial))
-  const samples = { cpu: [] as Array<number>, wall: [] as Array<number>, operations }
+  const samples = {
+    cpu: [] as Array<number>,
+    wall: [] as Array<number>,
+    bytes: [] as Array<number>,
+    operations
+  }
   for (let i = 0; i < effort.batches; i++) {
-    const { cpu, wall } = yield* time(batch, operations)
+    const { bytes, cpu, wall } = yield* time(batch, operations)
     samples.cpu.push(cpu / operations)
     samples.wall.push(wall / operations)
+    samples.bytes.push(bytes / operations)
   }
   yield* verify(variant)
   return samples
@@ -68,12 +77,17 @@ const batchOf = (variant: Variant): Batch => {
     })
 }
 
-/** µs of CPU and wall time that a batch takes. */
+/** µs of CPU and wall time that a batch takes, and the bytes that it allocates. */
 const time = Effect.fnUntraced(function* (batch: Batch, operations: number) {
+  const allocated = allocatedBytes()
   const cpuBefore = process.cpuUsage()
   const before = process.hrtime.bigint()
   yield* batch(operations)
   const wall = Number(process.hrtime.bigint() - before) / 1000
   const cpu = process.cpuUsage(cpuBefore)
-  return { cpu: cpu.user + cpu.system, wall }
+  return { cpu: cpu.user + cpu.system, wall, bytes: allocatedBytes() - allocated }
 })
+
+/** All that has ever been allocated on the heap. Node has the figure, its types do not yet. */
+const allocatedBytes = (): number =>
+  (getHeapStatistics() as unknown as { readonly total_allocated_bytes: number }).total_allocated_bytes

@@ -6,11 +6,11 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import { cases } from "./cases/index.ts"
+import { find } from "./cases/index.ts"
 import { measure } from "./measure.ts"
 
 const [name, variant, effort] = process.argv.slice(2)
-const found = cases.find((candidate) => candidate.name === name)
+const found = find(name ?? "")
 const make = variant === "ours" ? found?.ours : found?.floor
 
 const program =

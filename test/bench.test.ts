@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Variant } from "../bench/Case.ts"
-import { cases } from "../bench/cases/index.ts"
+import { agentsName, cases, find, turnsName } from "../bench/cases/index.ts"
 import { measure } from "../bench/measure.ts"
-import { summarize, table } from "../bench/report.ts"
+import { machine, summarize, table } from "../bench/report.ts"
 
 const run = (variant: Variant) => (variant.kind === "effect" ? variant.operation() : Effect.promise(variant.operation))
 
@@ -57,14 +57,47 @@ describe("measuring", () => {
 })
 
 describe("the table", () => {
-  it("shows medians, quartiles, ratios, units and the original's figures", () => {
-    const flat = (micros: number) => summarize([{ cpu: [micros, micros, micros], wall: [micros], operations: 1 }])
+  const flat = (micros: number) =>
+    summarize([{ cpu: [micros, micros, micros], wall: [micros], bytes: [2048], operations: 1 }])
+
+  it("shows medians, intervals, ratios, units and the original's figures", () => {
     const case_ = { ...cases[0]!, name: "a case", published: 12.88, per: { unit: "agent", count: 2 } }
-    const [, , header, row] = table([{ case_, ours: flat(4), floor: flat(2) }]).split("\n")
-    assert.match(header!, /^case\s+ours cpu µs\s+wall µs\s+floor cpu µs\s+ours\/floor\s+per unit\s+report µs$/)
-    assert.match(
-      row!,
-      /^a case\s+4\.00 \(4\.00–4\.00\)\s+4\.00\s+2\.00 \(2\.00–2\.00\)\s+2\.00×\s+2\.00 \/ agent\s+12\.88$/
+    const lines = table("title", [{ case_, ours: flat(4), floor: flat(2) }]).split("\n")
+    assert.strictEqual(
+      lines.at(-1)!.replaceAll(/ {2,}/g, " | "),
+      "a case | 4.00 (4.00–4.00) | 4.00 | 4.00 | 2048 B | 2.00 (2.00–2.00) | 2.00× | 2.00 / agent | 12.88"
     )
+  })
+
+  it("compares with earlier results", () => {
+    const before = { machine: machine("4.1.0"), rows: [{ name: cases[0]!.name, ours: flat(8) }] }
+    const rows = [
+      { case_: cases[0]!, ours: flat(4), floor: undefined },
+      { case_: cases[1]!, ours: flat(4), floor: undefined }
+    ]
+    const [, , , first, second] = table("title", rows, before).split("\n")
+    assert.match(first!, /0\.50×$/)
+    assert.match(second!, /new$/)
+  })
+})
+
+describe("figures", () => {
+  it("have an interval around the median and the slowest percentile", () => {
+    const cpu = Array.from({ length: 101 }, (_, i) => i)
+    const figure = summarize([{ cpu, wall: cpu, bytes: cpu, operations: 1 }]).cpu
+    assert.strictEqual(figure.median, 50)
+    assert.isTrue(figure.low < 50 && figure.low > 30 && figure.high > 50 && figure.high < 70)
+    assert.strictEqual(figure.p99, 99)
+  })
+})
+
+describe("cases by numbers", () => {
+  it("exist for any number of agents and turns", () => {
+    assert.strictEqual(find(agentsName("7", "unbounded", "0"))!.name, "agents/7_unbounded_0ms")
+    assert.strictEqual(find(agentsName("7", "2", "1"))!.name, "agents/7_by_2_1ms")
+    assert.strictEqual(find(turnsName("12"))!.name, "turns/12")
+    for (const name of ["turns/0", "turns/x", "agents/0_unbounded_0ms", "agents/5_by_0_0ms", "nope"]) {
+      assert.strictEqual(find(name), undefined)
+    }
   })
 })

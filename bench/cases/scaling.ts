@@ -3,7 +3,7 @@ import * as StopCondition from "effect-agent-runtime/StopCondition"
 import type { Case } from "../Case.ts"
 import { call, floorAgent, floorCall, floorRun, floorTool, prepared, ran, runPrepared } from "./support.ts"
 
-const turns = (count: number): Case => ({
+export const turns = (count: number): Case => ({
   name: `turns/${count}`,
   describes: `a run of ${count} tool turns, one call each, all different`,
   per: { unit: "turn", count },

@@ -121,7 +121,7 @@ const answers =
 const answering = (millis: number): ScriptedLlm.Turn =>
   millis === 0 ? "Hello" : () => Effect.as(Effect.sleep(millis), "Hello")
 
-const manyAgents = (agents: number, concurrency: number | "unbounded", millis: number): Case => ({
+export const manyAgents = (agents: number, concurrency: number | "unbounded", millis: number): Case => ({
   name: `agents/${agents}_${concurrency === "unbounded" ? "unbounded" : `by_${concurrency}`}_${millis}ms`,
   describes: `${agents} runs on fibers, ${concurrency === "unbounded" ? "all" : concurrency} at a time, model takes ${millis} ms`,
   per: { unit: "agent", count: agents },
