@@ -1,8 +1,7 @@
 /**
  * What the library weighs: heap per suspended agent, size of a bundle, and start-up beside bare Node.
  *
- *     node --expose-gc bench/footprint.ts memory 1000 tool
- *     node bench/footprint.ts start
+ * `npm run bench:footprint` measures all of it, each in a process of its own, and writes bench/results/footprint.json.
  */
 import { spawnSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -107,10 +106,25 @@ const start = Effect.fnUntraced(function* (rounds: number) {
   }
 })
 
+/** All of it. */
+const all = Effect.fnUntraced(function* () {
+  const apart = (...args: ReadonlyArray<string>) =>
+    JSON.parse(spawnSync(process.execPath, ["--expose-gc", fileURLToPath(import.meta.url), ...args]).stdout.toString())
+  const memories = [1000, 100_000].flatMap((agents) =>
+    (["none", "tool"] as const).map((variant) => ({ agents, variant, ...apart("memory", String(agents), variant) }))
+  )
+  return { memories, ...(yield* Effect.scoped(start(11))) }
+})
+
 const [what, count, variant] = process.argv.slice(2)
+
 const program: Effect.Effect<unknown> =
   what === "memory"
     ? Effect.map(memory(Number(count), variant === "tool"), (bytesPerAgent) => ({ bytesPerAgent }))
-    : Effect.scoped(start(Number(count ?? 11)))
+    : all()
 
-Effect.runPromise(program).then((result) => process.stdout.write(`${JSON.stringify(result)}\n`))
+Effect.runPromise(program).then((result) => {
+  const text = `${JSON.stringify(result, undefined, 2)}\n`
+  if (what !== "memory") writeFileSync(new URL("results/footprint.json", import.meta.url), text)
+  process.stdout.write(text)
+})

@@ -183,7 +183,10 @@ const require = (field: string, holds: boolean, issue: string): void => {
   if (!holds) throw new InvalidAgent({ field, issue })
 }
 
-/** The decoder of an answer in JSON. Models like to wrap it in a code fence, which is taken off. */
+/** Models like to wrap JSON in a code fence. */
+const withoutFence = (text: string): string => text.trim().replace(/^```(?:json)?\s*\n([\s\S]*)\n```$/, "$1")
+
+/** The decoder of an answer in JSON. */
 const jsonOutput = (schema: Schema.Top): Output => {
   // The services it needs are in the agent's `R`.
   const decode = Schema.decodeUnknownEffect(
@@ -192,7 +195,8 @@ const jsonOutput = (schema: Schema.Top): Output => {
   )
   return {
     format: { name: "answer", schema },
-    decode: (text) => decode(text.trim().replace(/^```(?:json)?\s*\n([\s\S]*)\n```$/, "$1"))
+    decode: (text) => decode(withoutFence(text)),
+    json: (text) => JSON.parse(withoutFence(text))
   }
 }
 
@@ -299,12 +303,21 @@ const isEvent = (delivery: Delivery): delivery is AgentEvent => delivery._tag !=
  * The run that events describe, as far as they go: history, usage, turns, text. Every prefix of a run's events gives
  * the state that the run was in.
  *
+ * **Details**
+ *
+ * The run is that of the first event. Events of other runs, such as those of sub-agents in a stream, are passed over.
+ *
  * @category running
  * @since 0.1.0
  */
 export const fold = (agent: Agent<string, unknown, unknown, unknown>, events: Iterable<AgentEvent>): PartialRun => {
+  const { policy } = impl(agent).definition
   const state = initial()
-  for (const event of events) evolve(impl(agent).definition.policy, state, event)
+  let runId: string | undefined
+  for (const event of events) {
+    runId ??= event.runId
+    if (event.runId === runId) evolve(policy, state, event)
+  }
   return partial(state)
 }
 

@@ -279,7 +279,8 @@ export const TurnCompleted = Schema.TaggedStruct("TurnCompleted", turn)
 export type TurnCompleted = typeof TurnCompleted.Type
 
 /**
- * The run succeeded. `usage` includes sub-agents; `output` is the decoded answer.
+ * The run succeeded. `usage` includes sub-agents; `output` is the answer: JSON if the agent has an
+ * `output` schema, otherwise the text.
  *
  * @category models
  * @since 0.1.0

@@ -8,7 +8,7 @@
  * @since 0.1.0
  */
 import * as Prompt from "effect/ai/Prompt"
-import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -371,21 +371,42 @@ export const userText = (content: UserContent): string => {
   return out
 }
 
+/** A message with the bytes and URLs of its files in the form that `effect/ai` has for JSON. */
+const portable = (message: Prompt.MessageEncoded): Prompt.MessageEncoded =>
+  (message.role === "user" || message.role === "assistant")
+  && typeof message.content !== "string"
+  && message.content.some((part) => part.type === "file" && typeof part.data === "object")
+    ? ({ ...message, content: message.content.map(portablePart) } as Prompt.MessageEncoded)
+    : message
+
+const portablePart = <Part extends AssistantContent[number]>(part: Part): Part => {
+  if (part.type !== "file") return part
+  if (part.data instanceof URL) return { ...part, data: { _tag: "URL", href: part.data.href } }
+  if (part.data instanceof Uint8Array)
+    return { ...part, data: { _tag: "Uint8Array", base64: Base64.encode(part.data) } }
+  return part
+}
+
+const Messages = Schema.Array(Schema.toEncoded(Prompt.Message))
+
+const restored = SchemaTransformation.transform<History, ReadonlyArray<Prompt.MessageEncoded>>({
+  decode: fromMessages,
+  encode: (history) => Array.from(history, portable)
+})
+
 /**
- * Schema of {@link History}: encoded as the array of its messages. Decoding repairs by the rules of
- * {@link fromMessages}.
+ * Schema of {@link History}: encoded as the array of its messages, files as base64 or URL. Decoding repairs by the
+ * rules of {@link fromMessages}.
  *
  * @category schemas
  * @since 0.1.0
  */
-export const History: Schema.Codec<History, ReadonlyArray<Prompt.MessageEncoded>> = Schema.Array(
-  Schema.toEncoded(Prompt.Message)
-).pipe(
+export const History: Schema.Codec<History, ReadonlyArray<Prompt.MessageEncoded>> = Messages.pipe(
   Schema.decodeTo(
-    Schema.declare(isHistory, { identifier: "History" }),
-    SchemaTransformation.transformEffect({
-      decode: (messages) => Effect.succeed(fromMessages(messages)),
-      encode: (history) => Effect.succeed(toMessages(history))
-    })
+    Schema.declare(isHistory, {
+      identifier: "History",
+      toCodecArbitrary: () => Schema.link<History>()(Messages, restored)
+    }),
+    restored
   )
 )

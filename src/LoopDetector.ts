@@ -364,7 +364,6 @@ export const settle = (
     if (call.readOnly !== true) state.effects++
   }
   record.succeededAt = state.effects
-  record.failures = 0
 }
 
 const newCallRecord = (): CallRecord => ({

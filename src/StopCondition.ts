@@ -135,6 +135,11 @@ export const after = (duration: Duration.Input): StopCondition => {
 /**
  * Ends the run as a success when a predicate holds.
  *
+ * **Details**
+ *
+ * The model's last text is the answer. If the agent has an `output` schema that it does not match, the run fails with
+ * `OutputInvalid`: a run that is to end asks for no correction.
+ *
  * @category constructors
  * @since 0.1.0
  */

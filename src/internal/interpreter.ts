@@ -82,7 +82,7 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     startedAt,
     now: startedAt,
     offset: 0,
-    buffer: [],
+    buffer: undefined,
     calling: false,
     calledAt: 0,
     callIds: undefined
@@ -234,7 +234,7 @@ const ignore = () => {}
 
 const emitDelta = (run: Run, turn: number, piece: Delta): void => {
   const { delta } = piece
-  if (run.buffer.length === 0) tick(run)
+  if (run.buffer === undefined) tick(run)
   switch (piece.type) {
     case "text":
       return emit(run, { ...head(run), _tag: "TextDelta", turn, delta })
@@ -254,7 +254,9 @@ const uniqueCallIds = (run: Run, turn: number, content: AssistantContent): Assis
     const ids = (run.callIds ??= new Set())
     let { id } = part
     if (id === "" || ids.has(id)) {
-      id = `${id || "call"}_${turn}_${i}`
+      const stem = `${id || "call"}_${turn}_${i}`
+      id = stem
+      for (let n = 2; ids.has(id); n++) id = `${stem}_${n}`
       unique ??= content.slice()
       unique[i] = { ...part, id }
     }
@@ -269,7 +271,9 @@ const rejectOutput = (run: Run, cause: Cause.Cause<{ readonly message: string }>
   const error = Cause.findError(cause)
   const issue = Result.isSuccess(error) ? error.success.message : Cause.pretty(cause)
   const attempts = state.rejections + 1
-  if (attempts > definition.policy.outputRetries) return new OutputInvalid({ text: state.text, issue, attempts })
+  // A run that reached its goal calls the model no more, not even for a correction.
+  const last = state.phase !== "answered" || attempts > definition.policy.outputRetries
+  if (last) return new OutputInvalid({ text: state.text, issue, attempts })
   const feedback =
     `Your answer does not have the required format: ${issue}\n`
     + "Answer again with JSON in the required format, and nothing else."
@@ -283,11 +287,13 @@ const endTurn = (run: Run): void => {
 }
 
 const complete = (run: Run, output: unknown): RunResult => {
-  const { state } = run
+  const { definition, state } = run
   const { finishReason, history, text, turns, usage } = state
   if (state.phase === "answered") endTurn(run)
   const durationMillis = tick(run) - run.startedAt
-  emit(run, { ...head(run), _tag: "RunCompleted", text, output, usage, turns, durationMillis })
+  // Decoded, the answer may be anything; events are JSON.
+  const told = definition.output === undefined || run.observer === undefined ? text : definition.output.json(text)
+  emit(run, { ...head(run), _tag: "RunCompleted", text, output: told, usage, turns, durationMillis })
   end(run)
   return { output, text, history, usage, turns, finishReason, duration: Duration.millis(durationMillis) }
 }
@@ -318,7 +324,9 @@ const endFailed = (run: Run, reason: string, message: string): void => {
 const cutShort = (run: Run, exit: Exit.Exit<unknown, unknown>): undefined => {
   const { turns, usage } = run.state
   if (Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)) {
-    endFailed(run, "Defect", Cause.pretty(exit.cause))
+    const message = Cause.pretty(exit.cause)
+    if (run.calling) emit(run, { ...head(run), _tag: "ModelCallFailed", turn: turns + 1, reason: "Defect", message })
+    endFailed(run, "Defect", message)
     return
   }
   const durationMillis = tick(run) - run.startedAt

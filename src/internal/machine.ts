@@ -85,6 +85,8 @@ const CallModel: Command = { _tag: "CallModel" }
 const DecodeOutput: Command = { _tag: "DecodeOutput" }
 const Complete: Command = { _tag: "Complete" }
 
+const none: ReadonlyArray<string> = []
+
 /** The state before anything has happened. */
 export const initial = (): State => ({
   phase: "model",
@@ -95,7 +97,7 @@ export const initial = (): State => ({
   turns: 0,
   text: "",
   finishReason: "unknown",
-  lastToolCalls: [],
+  lastToolCalls: none,
   rejections: 0
 })
 
@@ -195,7 +197,7 @@ const modelAnswered = (policy: Policy, state: State, event: ModelCallCompleted):
     if (part.type === "tool-call" && part.providerExecuted !== true) calls.push(pend(policy, state, part, event.turn))
   }
   if (calls.length === 0) {
-    state.lastToolCalls = []
+    state.lastToolCalls = none
     state.history = Histories.appendAssistant(state.history, content)
     state.phase = "answered"
   } else {

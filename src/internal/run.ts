@@ -30,6 +30,8 @@ export interface Definition {
 export interface Output {
   readonly format: OutputFormat
   readonly decode: (text: string) => Effect.Effect<unknown, { readonly message: string }>
+  /** The answer before it is decoded; for texts that `decode` has accepted. */
+  readonly json: (text: string) => unknown
 }
 
 /** A run in progress. */
@@ -48,7 +50,7 @@ export interface Run {
   now: number
   offset: number
   /** Events that have not gone out yet. */
-  buffer: Array<AgentEvent>
+  buffer: Array<AgentEvent> | undefined
   /** A model call is in flight. */
   calling: boolean
   /** When the last model call began; 0 when nobody watches. */
@@ -74,14 +76,19 @@ export const emit = (run: Run, event: AgentEvent): void => {
   if (run.state.phase === "ended") return
   evolve(run.definition.policy, run.state, event)
   if (run.observer === undefined) return
-  if (run.buffer.push(event) === 1) run.dispatcher.scheduleTask(() => flush(run), 0)
+  if (run.buffer !== undefined) {
+    run.buffer.push(event)
+    return
+  }
+  run.buffer = [event]
+  run.dispatcher.scheduleTask(() => flush(run), 0)
 }
 
 /** Hands over the events that wait, those of the parent first: they are older. */
 export const flush = (run: Run): void => {
   run.parent?.flush()
   const events = run.buffer
-  if (events.length === 0) return
-  run.buffer = []
+  if (events === undefined) return
+  run.buffer = undefined
   run.observer!.publish(events)
 }

@@ -16,7 +16,7 @@ import { Llm } from "../Llm.ts"
 import type { Tokens } from "../Usage.ts"
 
 /**
- * A tool call in a script. Without an `id` it gets one that is unique in the script.
+ * A tool call in a script. Without an `id` it gets the next of `call_1`, `call_2`, …
  *
  * @category models
  * @since 0.1.0
@@ -147,7 +147,9 @@ const stream = (part: AssistantContent[number], onDelta: (delta: Delta) => void)
   if (part.type === "text") for (const delta of words(part.text)) onDelta({ type: "text", delta })
   if (part.type === "reasoning") for (const delta of words(part.text)) onDelta({ type: "reasoning", delta })
   if (part.type === "tool-call") {
-    onDelta({ type: "tool-params", id: part.id, name: part.name, delta: JSON.stringify(part.params) })
+    const { id, name, params } = part
+    // A text is what a model wrote that did not write JSON.
+    onDelta({ type: "tool-params", id, name, delta: typeof params === "string" ? params : JSON.stringify(params) })
   }
 }
 

@@ -1,0 +1,350 @@
+/**
+ * Writes docs/benchmarks.md and its plots from the results in bench/results. No figure is typed by hand.
+ *
+ *     npm run bench -- --json bench/results/suite.json
+ *     npm run bench:footprint
+ *     npm run bench:peers
+ *     npm run bench:report
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import * as Schema from "effect/Schema"
+import { medianSorted } from "simple-statistics"
+import type { Case } from "./Case.ts"
+import { cases, find } from "./cases/index.ts"
+import type { Point } from "./plots.ts"
+import { bars, lines } from "./plots.ts"
+import { number, Results } from "./report.ts"
+
+const results = new URL("results/", import.meta.url)
+const docs = new URL("../docs/", import.meta.url)
+
+const read = <A>(file: string, schema: Schema.Codec<A, unknown>): A | undefined => {
+  const url = new URL(file, results)
+  return existsSync(url) ? Schema.decodeUnknownSync(schema)(JSON.parse(readFileSync(url, "utf8"))) : undefined
+}
+
+const Footprint = Schema.Struct({
+  memories: Schema.Array(
+    Schema.Struct({ agents: Schema.Finite, variant: Schema.Literals(["none", "tool"]), bytesPerAgent: Schema.Finite })
+  ),
+  bundleBytes: Schema.Finite,
+  gzipBytes: Schema.Finite,
+  agentMillis: Schema.Finite,
+  bareNodeMillis: Schema.Finite
+})
+
+const PeerRow = Schema.Struct({
+  peer: Schema.String,
+  version: Schema.String,
+  language: Schema.String,
+  scenario: Schema.String,
+  cpu: Schema.optional(Schema.Array(Schema.Finite)),
+  wall: Schema.optional(Schema.Array(Schema.Finite)),
+  bytes: Schema.optional(Schema.Finite),
+  failure: Schema.optional(Schema.String),
+  checks: Schema.optional(Schema.Record(Schema.String, Schema.Unknown)),
+  notes: Schema.optional(Schema.Array(Schema.String))
+})
+type PeerRow = typeof PeerRow.Type
+
+const Peers = Schema.Struct({
+  rows: Schema.Array(PeerRow),
+  failures: Schema.optional(Schema.Array(Schema.Struct({ peer: Schema.String, reason: Schema.String })))
+})
+
+const suite = read("suite.json", Results)
+const footprint = read("footprint.json", Footprint)
+const peers = read("peers.json", Peers)
+if (suite === undefined)
+  throw new Error("No bench/results/suite.json: run `npm run bench -- --json bench/results/suite.json`")
+
+/** The peers' scenarios and the cases that do the same. */
+const scenarios: ReadonlyArray<readonly [scenario: string, name: string, title: string]> = [
+  ["no_tools", "agent_execution_no_tools", "no tools"],
+  ["one_tool", "agent_execution_single_tool", "one tool"],
+  ["three_tools", "agent_execution_multiple_tools", "three tools"],
+  ["ten_tools_one_turn", "parallel_tools/10", "10 calls, one turn"],
+  ["hundred_turns", "turns/100", "100 turns"],
+  ["concurrent_agents/10", "concurrent_agents/10", "10 agents"],
+  ["concurrent_agents/50", "concurrent_agents/50", "50 agents"]
+]
+
+const ours = (name: string) => suite.rows.find((row) => row.name === name)
+const oursMicros = (name: string) => ours(name)?.ours.cpu.median
+
+const median = (values: ReadonlyArray<number>) => medianSorted(values.toSorted((a, b) => a - b))
+const micros = (row: PeerRow | undefined) =>
+  row?.cpu === undefined || row.cpu.length === 0 ? undefined : median(row.cpu)
+const peerNames = Array.from(new Set(peers?.rows.map((row) => row.peer)))
+const peerRow = (peer: string, scenario: string) =>
+  peers?.rows.find((row) => row.peer === peer && row.scenario === scenario)
+
+/** The variants of the original: its crate with each runtime and profile. */
+const isOriginal = (peer: string) => peer.startsWith("agent-runtime")
+
+const bestOriginal = (scenario: string) => {
+  const figures = peerNames.filter(isOriginal).flatMap((peer) => micros(peerRow(peer, scenario)) ?? [])
+  return figures.length === 0 ? undefined : Math.min(...figures)
+}
+
+const show = (value: number | undefined) => (value === undefined ? "–" : number(value))
+const ratio = (a: number | undefined, b: number | undefined) =>
+  a === undefined || b === undefined ? "–" : `${(a / b).toFixed(2)}×`
+
+const markdownTable = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) =>
+  [header, header.map((_, i) => (i === 0 ? "---" : "--:")), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n")
+
+const originals: Record<string, string> = Object.fromEntries(scenarios.map(([scenario, name]) => [name, scenario]))
+
+const originalTable = () => {
+  const rows = cases.filter(({ published }) => published !== undefined)
+  return markdownTable(
+    [
+      "benchmark",
+      "ours",
+      "95 % interval",
+      "Rust, best here",
+      "ours / Rust",
+      "floor",
+      "ours / floor",
+      "Rust, its report"
+    ],
+    rows.map((case_) => {
+      const row = ours(case_.name)
+      const rust = bestOriginal(originals[case_.name] ?? case_.name)
+      return [
+        `\`${case_.name}\``,
+        show(row?.ours.cpu.median),
+        row === undefined ? "–" : `${number(row.ours.cpu.low)}–${number(row.ours.cpu.high)}`,
+        show(rust),
+        ratio(row?.ours.cpu.median, rust),
+        show(row?.floor?.cpu.median),
+        ratio(row?.ours.cpu.median, row?.floor?.cpu.median),
+        String(case_.published)
+      ]
+    })
+  )
+}
+
+const peerTable = () =>
+  markdownTable(
+    ["framework", "version", ...scenarios.map(([, , title]) => title), "parallel tools", "validates arguments"],
+    [
+      [
+        "**effect-agent-runtime**",
+        "this",
+        ...scenarios.map(([, name]) => `**${show(oursMicros(name))}**`),
+        "yes",
+        "told to the model"
+      ],
+      ...peerNames.map((peer) => {
+        const rows = peers!.rows.filter((row) => row.peer === peer)
+        const { checks } = rows[0]!
+        return [
+          peer,
+          rows[0]!.version,
+          ...scenarios.map(([scenario]) => show(micros(peerRow(peer, scenario)))),
+          checks?.["parallel"] === true ? "yes" : "no",
+          String(checks?.["invalid"] ?? (checks?.["validated"] === true ? "yes" : "no"))
+        ]
+      })
+    ]
+  )
+
+const caseTable = (selected: ReadonlyArray<Case>) =>
+  markdownTable(
+    ["case", "what one operation is", "cpu µs", "p99", "allocated", "per unit", "floor cpu µs", "ours / floor"],
+    selected.flatMap((case_) => {
+      const row = ours(case_.name)
+      if (row === undefined) return []
+      const { bytes, cpu } = row.ours
+      return [
+        [
+          `\`${case_.name}\``,
+          case_.describes,
+          show(cpu.median),
+          show(cpu.p99),
+          `${number(bytes.median / 1024)} kB`,
+          case_.per === undefined ? "–" : `${number(cpu.median / case_.per.count)} µs / ${case_.per.unit}`,
+          show(row.floor?.cpu.median),
+          ratio(cpu.median, row.floor?.cpu.median)
+        ]
+      ]
+    })
+  )
+
+const points = (prefix: RegExp, variant: "ours" | "floor", series: string, perUnit: boolean): ReadonlyArray<Point> =>
+  suite.rows.flatMap((row) => {
+    const [, x] = prefix.exec(row.name) ?? []
+    const figures = row[variant]
+    if (x === undefined || figures === undefined) return []
+    return [{ x: Number(x), y: figures.cpu.median / (perUnit ? Number(x) : 1), series }]
+  })
+
+const rustPoints = (prefix: RegExp, perUnit: boolean): ReadonlyArray<Point> => {
+  const names = Array.from(new Set(peers?.rows.map((row) => row.scenario)))
+  return names.flatMap((scenario) => {
+    const [, x] = prefix.exec(scenario) ?? []
+    const y = bestOriginal(scenario)
+    return x === undefined || y === undefined
+      ? []
+      : [{ x: Number(x), y: y / (perUnit ? Number(x) : 1), series: "Rust original" }]
+  })
+}
+
+const plots = {
+  turns: () =>
+    lines("Cost per turn", "turns", "µs of CPU per turn", [
+      ...points(/^turns\/(\d+)$/, "ours", "effect-agent-runtime", true),
+      ...points(/^turns\/(\d+)$/, "floor", "plain async/await", true)
+    ]),
+  agents: () =>
+    lines("Concurrent agents, cost of each", "agents", "µs of CPU per agent", [
+      ...points(/^concurrent_agents\/(\d+)$/, "ours", "effect-agent-runtime", true),
+      ...points(/^agents\/(\d+)_unbounded_0ms$/, "ours", "effect-agent-runtime", true),
+      ...points(/^concurrent_agents\/(\d+)$/, "floor", "plain async/await", true),
+      ...rustPoints(/^concurrent_agents\/(\d+)$/, true)
+    ]),
+  agents_total: () =>
+    lines("Concurrent agents, all together", "agents", "µs of CPU", [
+      ...points(/^concurrent_agents\/(\d+)$/, "ours", "effect-agent-runtime", false),
+      ...points(/^agents\/(\d+)_unbounded_0ms$/, "ours", "effect-agent-runtime", false),
+      ...points(/^concurrent_agents\/(\d+)$/, "floor", "plain async/await", false),
+      ...rustPoints(/^concurrent_agents\/(\d+)$/, false)
+    ]),
+  events: () =>
+    lines(
+      "Events: a batch of 64 through the hub",
+      "subscribers",
+      "µs of CPU per event",
+      points(/^hub\/(\d+)_subscribers$/, "ours", "effect-agent-runtime", false).map((point) => ({
+        ...point,
+        y: point.y / 64
+      }))
+    ),
+  peers: () =>
+    bars("A run with tools, by framework", "µs of CPU (logarithmic)", [
+      ...["one_tool", "three_tools"].flatMap((scenario) => {
+        const series = scenario.replace("_", " ")
+        const own = oursMicros(
+          scenario === "one_tool" ? "agent_execution_single_tool" : "agent_execution_multiple_tools"
+        )
+        return [
+          ...(own === undefined ? [] : [{ name: "effect-agent-runtime", value: own, series }]),
+          ...peerNames.flatMap((name) => {
+            const value = micros(peerRow(name, scenario))
+            return value === undefined ? [] : [{ name, value, series }]
+          })
+        ]
+      })
+    ])
+}
+
+const fastestFramework = (scenario: string) => {
+  const figures = peerNames
+    .filter((peer) => !isOriginal(peer))
+    .flatMap((peer) => {
+      const value = micros(peerRow(peer, scenario))
+      return value === undefined ? [] : [{ peer, value }]
+    })
+    .toSorted((a, b) => a.value - b.value)
+  return figures[0]
+}
+
+const summary = () =>
+  ["one_tool", "three_tools"].flatMap((scenario) => {
+    const fastest = fastestFramework(scenario)
+    const own = oursMicros(originalsByScenario[scenario]!)
+    if (fastest === undefined || own === undefined) return []
+    const { peer, value } = fastest
+    return [
+      `- ${scenario.replace("_", " ")}: ${(value / own).toFixed(1)} times as fast as ${peer}, the fastest of them`
+    ]
+  })
+
+const originalsByScenario: Record<string, string> = Object.fromEntries(
+  scenarios.map(([scenario, name]) => [scenario, name])
+)
+
+const footprintSection = () => {
+  if (footprint === undefined) return "Not measured: run `npm run bench:footprint`."
+  const { agentMillis, bareNodeMillis, bundleBytes, gzipBytes, memories } = footprint
+  return [
+    markdownTable(
+      ["suspended agents", "without tools", "after a turn with a tool"],
+      [1000, 100_000].map((agents) => [
+        String(agents),
+        ...(["none", "tool"] as const).map(
+          (variant) =>
+            `${Math.round(memories.find((row) => row.agents === agents && row.variant === variant)?.bytesPerAgent ?? 0)} B`
+        )
+      ])
+    ),
+    `A bundle of an agent with a tool, Effect included: ${number(bundleBytes / 1024)} kB, ${number(gzipBytes / 1024)} kB gzipped. `
+      + `Starting it and running the agent takes ${number(agentMillis)} ms, an empty program ${number(bareNodeMillis)} ms.`
+  ].join("\n\n")
+}
+
+const failures = () =>
+  (peers?.failures ?? []).map(({ peer, reason }) => `- ${peer}: ${reason.split("\n")[0]}`).join("\n")
+
+const page = `# Benchmarks
+
+Written by \`npm run bench:report\` from the results in \`bench/results\`; no figure is typed by hand.
+
+${suite.machine.cpu}, ${suite.machine.cores} cores, ${suite.machine.platform}, Node ${suite.machine.node}, effect ${suite.machine.effect}.
+
+## Method
+
+All figures are µs of CPU time per operation, garbage collection on helper threads included, unless a unit says
+otherwise: the median of all batches. Every variant runs in a fresh process per round, in rotated order, is warmed up, and
+has its result checked before and after it is timed. The interval is that of 1,000 bootstrap resamples of the median, p99
+the slowest percentile of the batches. The floor is the same work in plain async/await, without events, typed errors,
+cancellation, bounds, timeouts or schemas (\`bench/floor.ts\`).
+
+## The original's benchmarks
+
+The contents of the timed region are those of the original: model, tools, agent and input are built in each operation,
+loop detection is on, texts are streamed word by word. The tools' Schemas are types and made once. "Rust, best here" is the
+published crate on this machine, the best of its runtimes and profiles; "its report" is what its own report says.
+
+${originalTable()}
+
+What is not comparable: the original's concurrent agents use all cores and their CPU time is that of all of them; its
+event benchmark is a raw channel, as is ours of that name, while \`event_emission_hub\` is a real hub; its loop detector misses
+half of the repeats in its own benchmark, where ours catches all.
+
+## Frameworks
+
+${peers === undefined ? "Not measured: run `npm run bench:peers`." : peerTable()}
+
+${summary().join("\n")}
+
+![Frameworks](benchmarks/peers.svg)
+
+${failures() === "" ? "" : `Not measured:\n\n${failures()}`}
+
+## Scaling
+
+![Cost per turn](benchmarks/turns.svg)
+
+![Agents, each](benchmarks/agents.svg)
+
+![Agents, together](benchmarks/agents_total.svg)
+
+![Events](benchmarks/events.svg)
+
+## All cases
+
+${caseTable(suite.rows.flatMap((row) => find(row.name) ?? []))}
+
+## Footprint
+
+${footprintSection()}
+`
+
+mkdirSync(new URL("benchmarks/", docs), { recursive: true })
+for (const [name, plot] of Object.entries(plots)) {
+  writeFileSync(new URL(`benchmarks/${name}.svg`, docs), await plot())
+}
+writeFileSync(new URL("benchmarks.md", docs), page)
