@@ -34,6 +34,8 @@ const envelope = {
   runId: Schema.String,
   /** The run whose tool call started this run, for sub-agents. */
   parentRunId: Schema.optional(Schema.String),
+  /** The run at the top of the tree, for sub-agents at any depth. */
+  rootRunId: Schema.optional(Schema.String),
   /** The name of the agent. */
   agent: Schema.String,
   /** Position in the run: 0, 1, 2, … without gaps. */

@@ -21,7 +21,9 @@ import type { AgentEvent, Scope as EventScope, Type as EventType } from "./Agent
 import * as AgentEvents from "./AgentEvent.ts"
 
 /**
- * Stands where events are missing because the subscriber was too slow: how many that it would have received.
+ * Stands where events are missing: how many were dropped that the subscriber would have received, because it was too
+ * slow or because the replay buffer does not go back far enough. (Of the latter the hub no longer knows which it would
+ * have received, and counts all.)
  *
  * @category models
  * @since 0.1.0
@@ -50,21 +52,22 @@ export interface SubscribeOptions {
   readonly scopes?: ReadonlyArray<EventScope> | undefined
   /** Only events of these types. */
   readonly types?: ReadonlyArray<EventType> | undefined
-  /** Only events of this run and of the runs it started. */
+  /** Only events of this run and of the runs it started; of a run that nobody started, of the whole tree below it. */
   readonly runId?: string | undefined
   /** Only events of this agent. */
   readonly agent?: string | undefined
   /**
-   * Receive past events too, as far as the replay buffer goes back, from this offset within their run: `0` for all.
-   * Past and future events join without gap or duplicate. Default: future events only.
+   * Receive past events too, from this position of the hub on: `0` for all, or what {@link Subscription.position} said,
+   * to go on where an earlier subscription stopped. Past and future events join without gap or duplicate. Default:
+   * future events only.
    */
   readonly from?: number | undefined
-  /** Events that may wait for the subscriber. Default 1024. */
+  /** Events that may wait for the subscriber, besides the batch that is being delivered. Default 1024. */
   readonly capacity?: number | undefined
   /**
    * What happens beyond `capacity`: `"dropOldest"` forgets the oldest and delivers a {@link Lagged} in their place;
-   * `"backpressure"` lets runs wait at their next seam (before a model call, after a turn) until the subscriber has
-   * caught up. Default `"dropOldest"`.
+   * `"backpressure"` lets runs wait before their next model call until the subscriber has caught up. Such a subscriber
+   * must not take in a fiber that the run waits for, such as a handler of one of its tools. Default `"dropOldest"`.
    */
   readonly onOverflow?: "dropOldest" | "backpressure" | undefined
 }
@@ -77,6 +80,8 @@ export interface SubscribeOptions {
  */
 export interface Subscription {
   readonly take: Pull.Pull<Arr.NonEmptyReadonlyArray<Delivery>>
+  /** The position of the hub behind all that has been taken: where another subscription can go on. */
+  readonly position: () => number
 }
 
 /**
@@ -115,14 +120,18 @@ interface Subscriber {
   readonly wants: ((event: AgentEvent) => boolean) | undefined
   readonly capacity: number
   readonly backpressure: boolean
-  /** Events that wait. */
-  backlog: number
-  /** Events dropped since the last take. */
+  /** Events that wait in the `PubSub`, wanted or not. */
+  waiting: number
+  /** Wanted events that were taken out of the `PubSub` to bound it: older than those in it. */
+  kept: Array<AgentEvent>
+  /** Wanted events dropped since the last take: older than those kept. */
   dropped: number
+  /** The position behind all that was taken out of the `PubSub`. */
+  position: number
 }
 
 /**
- * Makes a hub. It ends its subscriptions when the scope closes.
+ * Makes a hub. When the scope closes its subscriptions end, and what is published after that is lost.
  *
  * `replay` is how many events it keeps for subscriptions with `from`. Default 1024.
  *
@@ -133,133 +142,140 @@ export const make = Effect.fnUntraced(function* (
   options: { readonly replay?: number | undefined } = {}
 ): Effect.fn.Return<EventHub, never, Scope.Scope> {
   const replay = options.replay ?? 1024
-  const pubsub = yield* Effect.acquireRelease(PubSub.unbounded<Batch>(), (hub) =>
-    Effect.sync(() => PubSub.endUnsafe(hub, { first: position, events: [] }))
-  )
+  const pubsub = yield* PubSub.unbounded<Batch>()
+  const end: Batch = { first: 0, events: [] }
   const subscribers = new Set<Subscriber>()
   const clear = Latch.makeUnsafe(true)
+  let closed = false
   let position = 0
   let past: Array<AgentEvent> = []
 
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      subscribers.clear()
+      Latch.openUnsafe(clear)
+      PubSub.endUnsafe(pubsub, end)
+    })
+  )
+
   const publish = (events: ReadonlyArray<AgentEvent>): void => {
+    if (closed || events.length === 0) return
     if (replay > 0) {
       for (const event of events) past.push(event)
       // Trimmed at twice the size, so that keeping the last `replay` events costs O(1) each.
       if (past.length > replay * 2) past = past.slice(-replay)
     }
-    if (subscribers.size > 0) {
-      // Room first: a waiting subscriber runs, and takes, while the batch is being published.
-      for (const subscriber of subscribers) makeRoom(subscriber, events)
-      const first = position
-      position += events.length
-      PubSub.publishUnsafe(pubsub, { first, events })
-    } else {
-      position += events.length
-    }
+    const first = position
+    position += events.length
+    if (subscribers.size === 0) return
+    for (const subscriber of subscribers) subscriber.waiting += events.length
+    // A subscriber that waits runs, and takes, while the batch is being published.
+    PubSub.publishUnsafe(pubsub, { first, events })
+    for (const subscriber of subscribers) if (subscriber.waiting > subscriber.capacity) bound(subscriber)
   }
 
-  const makeRoom = (subscriber: Subscriber, events: ReadonlyArray<AgentEvent>): void => {
-    subscriber.backlog += wanted(subscriber, events)
-    if (subscriber.backlog <= subscriber.capacity) return
+  /** Takes what waits for a subscriber out of the `PubSub`, keeps what it wants, and no more than its capacity. */
+  const bound = (subscriber: Subscriber): void => {
+    absorb(subscriber, subscriber.subscription.subscription.pollUpTo(Infinity))
+    const { capacity, kept } = subscriber
+    if (kept.length <= capacity) return
     if (subscriber.backpressure) {
       Latch.closeUnsafe(clear)
       return
     }
-    while (subscriber.backlog > subscriber.capacity) {
-      // The oldest that waits; there is none when the new batch alone is more than the capacity.
-      const [oldest] = subscriber.subscription.subscription.pollUpTo(1)
-      if (oldest === undefined) return
-      const count = wanted(subscriber, oldest.events)
-      subscriber.backlog -= count
-      subscriber.dropped += count
-    }
+    subscriber.dropped += kept.length - capacity
+    subscriber.kept = kept.slice(-capacity)
   }
 
   const release = (): void => {
-    for (const subscriber of subscribers) {
-      if (subscriber.backpressure && subscriber.backlog > subscriber.capacity) return
-    }
+    for (const { backpressure, capacity, kept } of subscribers) if (backpressure && kept.length > capacity) return
     Latch.openUnsafe(clear)
   }
 
   const subscribe = Effect.fnUntraced(function* (
     request: SubscribeOptions = {}
   ): Effect.fn.Return<Subscription, never, Scope.Scope> {
-    const subscriber: Subscriber = {
-      subscription: yield* PubSub.subscribe(pubsub),
-      wants: predicate(request),
-      capacity: request.capacity ?? 1024,
-      backpressure: request.onOverflow === "backpressure",
-      backlog: 0,
-      dropped: 0
-    }
-    // From here to the return nothing can be published: what is in `past` is what live events begin after.
-    subscribers.add(subscriber)
+    const subscription = yield* PubSub.subscribe(pubsub)
+    // Nothing can be published in between: what is in `past` is what live events begin after.
+    const subscriber = yield* Effect.sync(() => {
+      const made: Subscriber = {
+        subscription,
+        wants: predicate(request),
+        capacity: request.capacity ?? 1024,
+        backpressure: request.onOverflow === "backpressure",
+        waiting: 0,
+        kept: [],
+        dropped: 0,
+        position
+      }
+      if (request.from !== undefined) recall(made, request.from)
+      if (!closed) subscribers.add(made)
+      return made
+    })
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         subscribers.delete(subscriber)
         release()
       })
     )
-    const start = position
-    let next = start
-    let replayed = request.from === undefined ? [] : past.slice(-replay).filter(subscriber.wants ?? (() => true))
 
-    const collect = (batches: ReadonlyArray<Batch>): Array<Delivery> => {
-      const deliveries: Array<Delivery> = []
-      for (const batch of batches) {
-        if (batch.first < start) continue
-        if (batch.first > next && subscriber.dropped > 0) {
-          deliveries.push({ _tag: "Lagged", dropped: subscriber.dropped })
-          subscriber.dropped = 0
-        }
-        next = batch.first + batch.events.length
-        for (const event of batch.events) {
-          if (subscriber.wants === undefined || subscriber.wants(event)) deliveries.push(event)
-        }
-      }
-      subscriber.backlog = 0
+    const deliver = (): ReadonlyArray<Delivery> => {
+      const { dropped, kept } = subscriber
+      subscriber.kept = []
+      subscriber.dropped = 0
       if (subscriber.backpressure) release()
-      return deliveries
+      return dropped > 0 ? [{ _tag: "Lagged", dropped }, ...kept] : kept
     }
 
     const take: Subscription["take"] = Effect.suspend(() => {
-      const pending = replayed
-      replayed = []
-      if (Arr.isReadonlyArrayNonEmpty(pending)) return Effect.succeed(pending)
+      bound(subscriber)
+      const deliveries = deliver()
+      if (Arr.isReadonlyArrayNonEmpty(deliveries)) return Effect.succeed(deliveries)
       return Effect.flatMap(PubSub.takeAll(subscriber.subscription), (batches) => {
-        const deliveries = collect(batches)
-        if (Arr.isReadonlyArrayNonEmpty(deliveries)) return Effect.succeed(deliveries)
-        return Arr.lastNonEmpty(batches).events.length === 0 ? Cause.done() : take
+        absorb(subscriber, batches)
+        const taken = deliver()
+        if (Arr.isReadonlyArrayNonEmpty(taken)) return Effect.succeed(taken)
+        return Arr.lastNonEmpty(batches) === end ? Cause.done() : take
       })
     })
-    return { take }
+    return { take, position: () => subscriber.position }
   })
 
-  return {
-    publish,
-    subscribe,
-    congestion: () => (clear.isOpen() ? undefined : clear.await)
+  /** Gives a new subscriber what is kept of the past, and says what is not. */
+  const recall = (subscriber: Subscriber, from: number): void => {
+    const kept = past.slice(-replay)
+    const oldest = position - (replay > 0 ? kept.length : 0)
+    const start = Math.max(0, from)
+    subscriber.dropped = Math.max(0, oldest - start)
+    const events = replay > 0 ? kept.slice(Math.max(0, start - oldest)) : []
+    subscriber.kept = subscriber.wants === undefined ? events : events.filter(subscriber.wants)
   }
+
+  return { publish, subscribe, congestion: () => (clear.isOpen() ? undefined : clear.await) }
 })
 
-const wanted = (subscriber: Subscriber, events: ReadonlyArray<AgentEvent>): number => {
+/** Takes over batches that have left the `PubSub`. Those from before the subscription are in its past already. */
+const absorb = (subscriber: Subscriber, batches: ReadonlyArray<Batch>): void => {
   const { wants } = subscriber
-  if (wants === undefined) return events.length
-  let count = 0
-  for (const event of events) if (wants(event)) count++
-  return count
+  for (const { events, first } of batches) {
+    if (first < subscriber.position) continue
+    subscriber.position = first + events.length
+    for (const event of events) if (wants === undefined || wants(event)) subscriber.kept.push(event)
+  }
+  subscriber.waiting = 0
 }
 
 /** The filter of a subscription, or `undefined` when it takes everything. */
 const predicate = (options: SubscribeOptions): ((event: AgentEvent) => boolean) | undefined => {
-  const { agent, from, runId, scopes, types } = options
+  const { agent, runId, scopes, types } = options
   const tests: Array<(event: AgentEvent) => boolean> = []
   if (scopes !== undefined) tests.push((event) => scopes.includes(AgentEvents.scope(event)))
   if (types !== undefined) tests.push((event) => types.includes(AgentEvents.type(event)))
-  if (runId !== undefined) tests.push((event) => event.runId === runId || event.parentRunId === runId)
+  if (runId !== undefined) {
+    tests.push((event) => event.runId === runId || event.parentRunId === runId || event.rootRunId === runId)
+  }
   if (agent !== undefined) tests.push((event) => event.agent === agent)
-  if (from !== undefined && from > 0) tests.push((event) => event.offset >= from)
   return tests.length === 0 ? undefined : (event) => tests.every((test) => test(event))
 }
 
@@ -272,6 +288,8 @@ const predicate = (options: SubscribeOptions): ((event: AgentEvent) => boolean) 
 export const layer = (options?: { readonly replay?: number | undefined }): Layer.Layer<never> =>
   Layer.effect(EventHub, make(options))
 
+const nothing: Subscription = { take: Cause.done(), position: () => 0 }
+
 /**
  * Subscribes to the hub in the context, for as long as the scope is open. Without a hub there is nothing to receive
  * and the subscription ends at once.
@@ -280,9 +298,7 @@ export const layer = (options?: { readonly replay?: number | undefined }): Layer
  * @since 0.1.0
  */
 export const subscribe = (options?: SubscribeOptions): Effect.Effect<Subscription, never, Scope.Scope> =>
-  Effect.flatMap(EventHub, (hub) =>
-    hub === undefined ? Effect.succeed({ take: Cause.done() }) : hub.subscribe(options)
-  )
+  Effect.flatMap(EventHub, (hub) => (hub === undefined ? Effect.succeed(nothing) : hub.subscribe(options)))
 
 /**
  * The events of the hub in the context as a stream. It ends with the hub.

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import * as Agent from "effect-agent-runtime/Agent"
 import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
@@ -16,6 +18,7 @@ const delta = (offset: number, runId = "r"): AgentEvent => ({
   _tag: "TextDelta",
   runId,
   parentRunId: undefined,
+  rootRunId: undefined,
   agent: "a",
   offset,
   timestamp: 0,
@@ -24,6 +27,11 @@ const delta = (offset: number, runId = "r"): AgentEvent => ({
 })
 
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => delta(from + i))
+
+const collectGarbage: () => void = (() => {
+  setFlagsFromString("--expose-gc")
+  return runInNewContext("gc") as () => void
+})()
 
 /** Offsets of events; how many are missing, negative, for a gap. */
 const seen = (deliveries: Iterable<EventHub.Delivery>) =>
@@ -95,15 +103,28 @@ describe("EventHub", () => {
     })
   )
 
-  it.effect("keeps a bounded number of past events", () =>
+  it.effect("goes on at the position where another subscription stopped, whatever it filters", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const first = yield* hub.subscribe({ runId: "mine" })
+      for (let i = 0; i < 10; i++) hub.publish([delta(i, i % 2 === 0 ? "mine" : "other")])
+      assert.deepStrictEqual(seen(yield* first.take), [0, 2, 4, 6, 8])
+      const position = first.position()
+      hub.publish([delta(10, "mine"), delta(11, "other")])
+      const second = yield* hub.subscribe({ runId: "mine", from: position })
+      hub.publish([delta(12, "mine")])
+      assert.deepStrictEqual([...seen(yield* second.take), ...seen(yield* second.take)], [10, 12])
+    })
+  )
+
+  it.effect("keeps a bounded number of past events and says how many are gone", () =>
     Effect.gen(function* () {
       const hub = yield* EventHub.make({ replay: 10 })
       publishEach(hub, range(0, 1000))
       const { take } = yield* hub.subscribe({ from: 0 })
-      assert.deepStrictEqual(
-        seen(yield* take),
-        Array.from({ length: 10 }, (_, i) => 990 + i)
-      )
+      assert.deepStrictEqual(seen(yield* take), [-990, ...Array.from({ length: 10 }, (_, i) => 990 + i)])
+      const recent = yield* hub.subscribe({ from: 995 })
+      assert.deepStrictEqual(seen(yield* recent.take), [995, 996, 997, 998, 999])
     })
   )
 
@@ -140,6 +161,23 @@ describe("EventHub", () => {
         if (i % 10 === 0) hub.publish([delta(i, "mine")])
       }
       assert.deepStrictEqual(seen(yield* take), [-8, 80, 90])
+    })
+  )
+
+  it.live("keeps nothing of what a subscriber does not want, however long it does not take", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make({ replay: 0 })
+      yield* hub.subscribe({ runId: "mine", capacity: 10 })
+      const published = Array.from({ length: 1000 }, (_, i) => {
+        const event = delta(i, "other")
+        hub.publish([event])
+        return new WeakRef(event)
+      })
+      // A weak reference is only cleared between two jobs.
+      yield* Effect.sleep(1)
+      collectGarbage()
+      yield* Effect.sleep(1)
+      assert.isBelow(published.filter((event) => event.deref() !== undefined).length, 20)
     })
   )
 
@@ -207,6 +245,32 @@ describe("EventHub", () => {
       hub.publish(range(3, 4))
       yield* Scope.close(scope, Exit.void)
       assert.deepStrictEqual(seen(yield* Fiber.join(collected)), [0, 1, 2, 3])
+    })
+  )
+
+  it.effect("lets nobody wait for a closed hub", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const hub = yield* Scope.provide(EventHub.make(), scope)
+      yield* hub.subscribe({ capacity: 1, onOverflow: "backpressure" })
+      hub.publish(range(0, 2))
+      const waiting = yield* Effect.forkChild(hub.congestion()!, { startImmediately: true })
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.join(waiting)
+      hub.publish(range(2, 5))
+      assert.strictEqual(hub.congestion(), undefined)
+    })
+  )
+
+  it.effect("takes a batch of nothing for nothing", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe()
+      const fiber = yield* Effect.forkChild(take, { startImmediately: true })
+      hub.publish([])
+      assert.strictEqual(fiber.pollUnsafe(), undefined)
+      hub.publish(range(0, 1))
+      assert.deepStrictEqual(seen(yield* Fiber.join(fiber)), [0])
     })
   )
 

@@ -137,6 +137,7 @@ const event = (): AgentEvent => ({
   _tag: "TextDelta",
   runId: "run_1",
   parentRunId: undefined,
+  rootRunId: undefined,
   agent: "agent",
   offset: offset++,
   timestamp: Date.now(),

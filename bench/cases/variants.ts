@@ -170,6 +170,7 @@ const delta = (offset: number): AgentEvent => ({
   _tag: "TextDelta",
   runId: "r",
   parentRunId: undefined,
+  rootRunId: undefined,
   agent: "a",
   offset,
   timestamp: 0,

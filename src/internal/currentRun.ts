@@ -17,7 +17,10 @@ export interface Observer {
 
 /** What a child run needs of its parent. */
 export interface CurrentRun {
-  readonly id: string
+  /** `undefined` when nobody watches the run. */
+  readonly id: string | undefined
+  /** The run at the top of the tree: itself, unless another started it. */
+  readonly rootId: string | undefined
   /** Receives the events of child runs too; absent when nobody watches the parent. */
   readonly observer: Observer | undefined
   /** Hands over the parent's events that wait. */

@@ -68,11 +68,14 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     definition,
     state: initial(),
     toolbox: bind(definition.toolkit, context, () => ({
-      id: run.id,
+      id: run.id || undefined,
+      rootId: parent?.rootId ?? (run.id || undefined),
       observer: local,
       flush: () => flush(run),
-      childEnded: (childRunId, childAgent, usage) =>
+      childEnded: (childRunId, childAgent, usage) => {
+        tick(run)
         emit(run, { ...head(run), _tag: "ChildRunEnded", childRunId, childAgent, usage })
+      }
     })),
     parent,
     id: observer === undefined ? "" : makeId(fiber.getRef(Random.Random)),

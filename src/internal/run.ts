@@ -63,6 +63,7 @@ export interface Run {
 export const head = (run: Run) => ({
   runId: run.id,
   parentRunId: run.parent?.id,
+  rootRunId: run.parent?.rootId,
   agent: run.definition.name,
   offset: run.offset++,
   timestamp: run.now

@@ -68,7 +68,7 @@ import type {
   ToolCallStarted
 } from "../AgentEvent.ts"
 import { isTerminal } from "../AgentEvent.ts"
-import type { EventHub as Hub } from "../EventHub.ts"
+import type { EventHub as Hub, Subscription } from "../EventHub.ts"
 import { EventHub } from "../EventHub.ts"
 import * as Histories from "../History.ts"
 import { canonical } from "../internal/json.ts"
@@ -578,6 +578,8 @@ export interface Recording<out A, out E> {
   readonly events: ReadonlyArray<AgentEvent>
 }
 
+const nothing: Subscription = { take: Cause.done(), position: () => 0 }
+
 /**
  * Runs an effect to its exit and records the events of all runs in it. A hub in the context receives them too.
  *
@@ -595,7 +597,7 @@ export const record = Effect.fnUntraced(function* <A, E, R>(
       outer?.publish(published)
     },
     congestion: () => outer?.congestion(),
-    subscribe: (options) => (outer === undefined ? Effect.succeed({ take: Cause.done() }) : outer.subscribe(options))
+    subscribe: (options) => (outer === undefined ? Effect.succeed(nothing) : outer.subscribe(options))
   }
   const exit = yield* Effect.exit(Effect.provideService(effect, EventHub, hub))
   return { exit, events: recorded }
