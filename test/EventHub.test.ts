@@ -73,8 +73,8 @@ describe("EventHub", () => {
       const some = yield* hub.subscribe({ from: 2 })
       hub.publish(range(3, 4))
       assert.deepStrictEqual(seen(yield* future.take), [3])
-      assert.deepStrictEqual([...seen(yield* all.take), ...seen(yield* all.take)], [0, 1, 2, 3])
-      assert.deepStrictEqual([...seen(yield* some.take), ...seen(yield* some.take)], [2, 3])
+      assert.deepStrictEqual(seen(yield* all.take), [0, 1, 2, 3])
+      assert.deepStrictEqual(seen(yield* some.take), [2, 3])
     })
   )
 
@@ -113,7 +113,7 @@ describe("EventHub", () => {
       hub.publish([delta(10, "mine"), delta(11, "other")])
       const second = yield* hub.subscribe({ runId: "mine", from: position })
       hub.publish([delta(12, "mine")])
-      assert.deepStrictEqual([...seen(yield* second.take), ...seen(yield* second.take)], [10, 12])
+      assert.deepStrictEqual(seen(yield* second.take), [10, 12])
     })
   )
 
