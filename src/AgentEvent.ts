@@ -254,7 +254,9 @@ export const LoopDetected = Schema.TaggedStruct("LoopDetected", {
   params: Schema.Unknown,
   verdict: Schema.Literals(["replay", "refuse", "stop"]),
   kind: Schema.Literals(["repeat", "failing", "same-error"]),
-  message: Schema.String
+  message: Schema.String,
+  /** The answer counts as a failed result: everything but a result that is given again. */
+  isFailure: Schema.Boolean
 })
 export type LoopDetected = typeof LoopDetected.Type
 

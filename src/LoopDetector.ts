@@ -10,22 +10,25 @@
  *
  * - *Repeat*: a call that has already succeeded, with no new effect since. Two calls are the same when tool and
  *   canonical arguments are: key order never matters, numbers count by value. A tool not marked
- *   `Tool.Readonly` that succeeds with arguments never seen before is a new effect, so reading a file again
- *   after editing it is fine, while A-A and A-B-A-B are not.
+ *   `Tool.Readonly` that succeeds with arguments never seen before is a new effect, and so is a {@link Repeatable}
+ *   one that succeeds with a new result. So reading a file again after editing it is fine, while A-A and A-B-A-B are
+ *   not.
  * - *Failing*: the same call that has failed `maxFailures` times in a row.
- * - *Same error*: a tool that has failed `maxSameError` times in a row with the same error, whatever the arguments.
+ * - *Same error*: a tool that has failed in `maxSameError` turns in a row with the same error, whatever the arguments.
+ *   After each time the model was told so, arguments that it has not tried before get one more chance.
  *
- * A call that succeeds for the first time is progress: the ladder and the failure counts start again.
+ * A call that succeeds for the first time is progress: the ladder and the failure counts start again. A result is only
+ * given again while it is fresh: once any other call may have changed something, the answer is a refusal instead.
  *
  * **Laws**
  *
  * 1. Key order of arguments never changes a verdict.
- * 2. Distinct calls that succeed are never blamed.
+ * 2. Distinct calls are never blamed as long as they succeed.
  * 3. A cycle of any period `p <= window` of succeeding calls is blamed at its `2p`-th call or before.
  * 4. A model that has only `k <= window` distinct calls is stopped after at most {@link bound} turns.
- * 5. State holds at most `window` calls and `window` tools, whatever the model does.
+ * 5. State holds at most `window` calls, tools and polls each, whatever the model does.
  *
- * Laws 3 and 4 exempt calls of {@link Repeatable} tools, which are never blamed.
+ * Laws 3 and 4 are about models that call no {@link Repeatable} tools, which are never blamed.
  *
  * Observing and settling cost O(1), canonicalising the arguments aside.
  *
@@ -48,9 +51,9 @@ export interface Options {
   readonly window?: number | undefined
   /** Times in a row that the same call may fail before it counts as a loop. Default 3. */
   readonly maxFailures?: number | undefined
-  /** Times in a row that one tool may fail with the same error before it counts as a loop. Default 5. */
+  /** Turns in a row in which one tool may fail with the same error before it counts as a loop. Default 5. */
   readonly maxSameError?: number | undefined
-  /** Looping turns answered with the previous result. Default 2. */
+  /** Looping turns answered with the previous result, if it is fresh. Default 2. */
   readonly replays?: number | undefined
   /** Looping turns after those that are answered with a refusal. The next one stops the run. Default 2. */
   readonly refusals?: number | undefined
@@ -119,8 +122,12 @@ export type Verdict = "allow" | "replay" | "refuse" | "stop"
 export interface State {
   readonly calls: Map<string, CallRecord>
   readonly tools: Map<string, ToolRecord>
+  /** The last results of repeatable calls. */
+  readonly polls: Map<string, { result: unknown }>
   /** Counts new effects. A success is repeated only while no new effect has happened since. */
   effects: number
+  /** Counts successes that may have changed something, first or not. A result is fresh until the next one. */
+  changes: number
   /** Counts first successes. Failure counts from before the last one no longer matter. */
   progress: number
   /** Looping turns since the last progress. */
@@ -135,9 +142,12 @@ export interface State {
 interface CallRecord {
   /** `effects` when the call last succeeded; -1 before. */
   succeededAt: number
+  /** `changes` when the call last succeeded: its result is fresh while that has not moved on. */
+  freshAt: number
   running: boolean
   failures: number
   failedAt: number
+  isFailure: boolean
   result: unknown
 }
 
@@ -145,8 +155,12 @@ interface CallRecord {
 interface ToolRecord {
   error: string
   result: unknown
+  /** Turns in a row that ended with `error`, and the last of them. */
   sameErrors: number
+  turn: number
   failedAt: number
+  /** The model has been told since the last failure. */
+  told: boolean
 }
 
 /**
@@ -247,7 +261,9 @@ const setting = (field: string, least: number, value: number): number => {
 export const initial = (): State => ({
   calls: new Map(),
   tools: new Map(),
+  polls: new Map(),
   effects: 0,
+  changes: 0,
   progress: 0,
   rung: 0,
   climbedAt: -1,
@@ -265,8 +281,17 @@ export const initial = (): State => ({
  * @category getters
  * @since 0.1.0
  */
-export const key = (tool: string, params: unknown): string =>
-  params === undefined || params === null || params === "" ? `${tool}:{}` : `${tool}:${canonical(params)}`
+export const key = (tool: string, params: unknown): string => {
+  if (params === undefined || params === null || params === "") return `${tool}:{}`
+  return `${tool}:${canonical(typeof params === "string" ? parsed(params) : params)}`
+}
+
+/** Arguments that came as JSON text, or the text if it is not JSON. */
+const parsed = (text: string): unknown =>
+  Result.getOrElse(
+    Result.try(() => JSON.parse(text) as unknown),
+    () => text
+  )
 
 /**
  * The identity of a call of a tool with its own idea of it, see {@link Identity}. Arguments that the tool's function
@@ -278,12 +303,9 @@ export const key = (tool: string, params: unknown): string =>
 export const keyOf = (rule: Rule | undefined, tool: string, params: unknown): string => {
   const { identity } = rule ?? {}
   if (identity === undefined || typeof params === "string") return key(tool, params)
-  return key(
-    tool,
-    Result.getOrElse(
-      Result.try(() => identity(params)),
-      () => params
-    )
+  return Result.getOrElse(
+    Result.try(() => `${tool}:${canonical(identity(params))}`),
+    () => key(tool, params)
   )
 }
 
@@ -293,8 +315,7 @@ export const keyOf = (rule: Rule | undefined, tool: string, params: unknown): st
  * **Details**
  *
  * - `"allow"`: run it, then {@link settle} it.
- * - `"replay"`: do not run it; answer with {@link replayMessage}.
- * - `"refuse"`: do not run it; answer with {@link refusalMessage}.
+ * - `"replay"`, `"refuse"`: do not run it; answer with {@link answer}.
  * - `"stop"`: end the run.
  *
  * @category operations
@@ -303,18 +324,20 @@ export const keyOf = (rule: Rule | undefined, tool: string, params: unknown): st
 export const observe = (self: LoopDetector, state: State, call: Call): Verdict => {
   if (call.repeatable === true) return "allow"
   const record = recall(state.calls, call.key, self.window, newCallRecord)
-  const kind = blame(self, state, record, state.tools.get(call.tool))
+  const tool = state.tools.get(call.tool)
+  const kind = blame(self, state, record, tool)
   if (kind === undefined) {
     record.running = true
     return "allow"
   }
+  if (kind === "same-error") tool!.told = true
   state.kind = kind
   if (state.climbedAt !== call.turn) {
     state.climbedAt = call.turn
     state.rung++
   }
-  if (state.rung <= self.replays) return "replay"
-  return state.rung <= self.replays + self.refusals ? "refuse" : "stop"
+  if (state.rung > self.replays + self.refusals) return "stop"
+  return state.rung <= self.replays && isFresh(state, record, kind) ? "replay" : "refuse"
 }
 
 const blame = (
@@ -324,12 +347,15 @@ const blame = (
   tool: ToolRecord | undefined
 ): LoopKind | undefined => {
   if (record.running || record.succeededAt === state.effects) return "repeat"
-  if (record.failedAt === state.progress && record.failures >= self.maxFailures) return "failing"
-  if (tool !== undefined && tool.failedAt === state.progress && tool.sameErrors >= self.maxSameError) {
-    return "same-error"
-  }
-  return undefined
+  const tried = record.failedAt === state.progress
+  if (tried && record.failures >= self.maxFailures) return "failing"
+  if (tool === undefined || tool.failedAt !== state.progress || tool.sameErrors < self.maxSameError) return undefined
+  return tried || !tool.told ? "same-error" : undefined
 }
+
+/** Whether the result of a call may be given again. Errors always may, and what is still running is about to come. */
+const isFresh = (state: State, record: CallRecord, kind: LoopKind): boolean =>
+  kind !== "repeat" || record.running || record.freshAt === state.changes
 
 /**
  * Tells the detector how an allowed call ended: with a result, or with an error to compare with earlier ones.
@@ -343,38 +369,74 @@ export const settle = (
   call: Call,
   outcome: { readonly isFailure: boolean; readonly result: unknown }
 ): void => {
-  if (call.repeatable === true) return
-  const record = state.calls.get(call.key) ?? recall(state.calls, call.key, self.window, newCallRecord)
-  record.running = false
-  record.result = outcome.result
-  if (outcome.isFailure) {
-    const tool = recall(state.tools, call.tool, self.window, newToolRecord)
-    const error = canonical(outcome.result)
-    tool.sameErrors = tool.failedAt === state.progress && tool.error === error ? tool.sameErrors + 1 : 1
-    tool.error = error
-    tool.result = outcome.result
-    tool.failedAt = state.progress
-    record.failures = record.failedAt === state.progress ? record.failures + 1 : 1
-    record.failedAt = state.progress
+  if (call.repeatable === true) {
+    if (!outcome.isFailure) reported(self, state, call, outcome.result)
     return
   }
+  const record = state.calls.get(call.key) ?? recall(state.calls, call.key, self.window, newCallRecord)
+  record.running = false
+  record.isFailure = outcome.isFailure
+  record.result = outcome.result
+  if (outcome.isFailure) {
+    failed(self, state, call, record)
+    return
+  }
+  if (call.readOnly !== true) state.changes++
   if (record.succeededAt === -1) {
     state.progress++
     state.rung = 0
     if (call.readOnly !== true) state.effects++
   }
   record.succeededAt = state.effects
+  record.freshAt = state.changes
+}
+
+/** A repeatable call succeeded. If it has something new to say, other calls may have too. */
+const reported = (self: LoopDetector, state: State, call: Call, result: unknown): void => {
+  const isNew = !state.polls.has(call.key)
+  const poll = recall(state.polls, call.key, self.window, () => ({ result }))
+  if (!isNew && isSame(poll.result, result)) return
+  poll.result = result
+  state.effects++
+  state.changes++
+}
+
+const isSame = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b)
+
+const failed = (self: LoopDetector, state: State, call: Call, record: CallRecord): void => {
+  const tool = recall(state.tools, call.tool, self.window, newToolRecord)
+  const error = canonical(record.result)
+  const isAgain = tool.failedAt === state.progress && tool.error === error
+  // Calls of one turn were made before the model could learn from any of them.
+  if (!isAgain) tool.sameErrors = 1
+  else if (tool.turn !== call.turn) tool.sameErrors++
+  tool.error = error
+  tool.result = record.result
+  tool.turn = call.turn
+  tool.failedAt = state.progress
+  tool.told = false
+  record.failures = record.failedAt === state.progress ? record.failures + 1 : 1
+  record.failedAt = state.progress
 }
 
 const newCallRecord = (): CallRecord => ({
   succeededAt: -1,
+  freshAt: -1,
   running: false,
   failures: 0,
   failedAt: -1,
+  isFailure: false,
   result: undefined
 })
 
-const newToolRecord = (): ToolRecord => ({ error: "", result: undefined, sameErrors: 0, failedAt: -1 })
+const newToolRecord = (): ToolRecord => ({
+  error: "",
+  result: undefined,
+  sameErrors: 0,
+  turn: -1,
+  failedAt: -1,
+  told: false
+})
 
 /** The record of a key, made the newest; the oldest is forgotten when there are more than the window holds. */
 const recall = <A>(records: Map<string, A>, key: string, window: number, make: () => A): A => {
@@ -391,27 +453,43 @@ const recall = <A>(records: Map<string, A>, key: string, window: number, make: (
 }
 
 /**
- * The answer to a replayed call: the template with the tool's name and its previous result, or the tool's last error
- * when this very call has none.
+ * What the model is told in place of a result.
  *
- * @category getters
+ * @category models
  * @since 0.1.0
  */
-export const replayMessage = (self: LoopDetector, state: State, call: Call): string => {
-  const own = state.calls.get(call.key)?.result
-  const previous = own === undefined ? state.tools.get(call.tool)?.result : own
-  const result = typeof previous === "string" ? previous : (JSON.stringify(previous) ?? "no result")
-  // Functions, because `$` in a result must not act as a replacement pattern.
-  return self.message.replaceAll("{tool_name}", () => call.tool).replaceAll("{previous_result}", () => result)
+export interface Answer {
+  readonly message: string
+  /** The call counts as failed: everything but a result that is given again. */
+  readonly isFailure: boolean
 }
 
 /**
- * The answer to a refused call.
+ * The answer to a call that is not allowed. A replay gives the call's previous result in the words of the template, or
+ * the tool's last error in words of its own; anything else is a refusal.
  *
  * @category getters
  * @since 0.1.0
  */
-export const refusalMessage = (call: Call): string =>
+export const answer = (self: LoopDetector, state: State, call: Call, verdict: Verdict, kind: LoopKind): Answer => {
+  if (verdict !== "replay") return { message: refusal(call), isFailure: true }
+  if (kind === "same-error") return { message: lastError(call, state.tools.get(call.tool)), isFailure: true }
+  const record = state.calls.get(call.key)
+  // Functions, because `$` in a result must not act as a replacement pattern.
+  const message = self.message
+    .replaceAll("{tool_name}", () => call.tool)
+    .replaceAll("{previous_result}", () => plain(record?.result))
+  return { message, isFailure: record?.isFailure ?? false }
+}
+
+const plain = (result: unknown): string =>
+  typeof result === "string" ? result : (JSON.stringify(result) ?? "no result")
+
+const lastError = (call: Call, tool: ToolRecord | undefined): string =>
+  `The tool '${call.tool}' was not run: it has failed again and again with the same error: ${plain(tool?.result)}. `
+  + "Find out what is wrong before you call it again, or do without it."
+
+const refusal = (call: Call): string =>
   `The call of '${call.tool}' was refused: you are repeating calls without making progress. `
   + "Answer with what you know, or do something different. The run is stopped if the repetition goes on."
 

@@ -67,7 +67,7 @@ const events: ReadonlyArray<readonly [AgentEvent.AgentEvent, string, string, str
     "bot"
   ],
   [
-    { ...call, _tag: "LoopDetected", params: {}, verdict: "replay", kind: "repeat", message: "x" },
+    { ...call, _tag: "LoopDetected", params: {}, verdict: "replay", kind: "repeat", message: "x", isFailure: false },
     "system",
     "progress",
     "running",

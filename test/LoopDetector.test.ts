@@ -191,9 +191,26 @@ describe("a repeated call", () => {
     ])
   })
 
-  it("is a loop in company too: A-B-A-B", () => {
+  it("is a loop in company too: A-B-A-B, and a result that may be out of date is not given again", () => {
     const [a, b] = [step("read", "a"), step("read", "b")]
-    assert.deepStrictEqual(about(standard, [a, b, a, b]), ["allow", "allow", "allow", "replay"])
+    assert.deepStrictEqual(about(standard, [a, b, a, b]), ["allow", "allow", "allow", "refuse"])
+    const rules = new Map([["read", rule((tool) => tool.annotate(Tool.Readonly, true))]])
+    assert.deepStrictEqual(about(standard, [a, b, a], rules), ["allow", "allow", "replay"])
+  })
+
+  it("is no loop after a poll has reported something new", () => {
+    const rules = new Map([["poll", rule((tool) => tool.annotate(LoopDetector.Repeatable, true))]])
+    const read = step("read", "file")
+    const poll = (result: string) => step("poll", {}, { isFailure: false, result })
+    assert.deepStrictEqual(about(standard, [poll("busy"), read, poll("busy"), read, poll("done"), read, read], rules), [
+      "allow",
+      "allow",
+      "allow",
+      "replay",
+      "allow",
+      "allow",
+      "replay"
+    ])
   })
 
   it("is caught within a turn, while the first still runs", () => {
@@ -214,12 +231,7 @@ describe("a repeated call", () => {
 
   it("is wanted of a tool for polling", () => {
     const rules = new Map([["poll", rule((tool) => tool.annotate(LoopDetector.Repeatable, true))]])
-    const state = LoopDetector.initial()
     assert.deepStrictEqual(about(standard, repeat(50, step("poll")), rules), repeat(50, "allow"))
-    const call = { tool: "poll", key: "poll:{}", turn: 1, repeatable: true }
-    LoopDetector.observe(standard, state, call)
-    LoopDetector.settle(standard, state, call, done)
-    assert.deepStrictEqual(state, LoopDetector.initial())
   })
 })
 
@@ -256,6 +268,33 @@ describe("a failing call", () => {
     // Another tool is not to blame, and its progress forgives.
     const steps = [...[1, 2, 3].map((n) => failing(n)), step("read"), ...[4, 5, 6, 7].map((n) => failing(n))]
     assert.deepStrictEqual(about(detector, steps), [...repeat(7, "allow"), "replay"])
+  })
+})
+
+describe("a tool that fails with the same error", () => {
+  const detector = LoopDetector.make({ maxSameError: 3 })
+  const failing = (n: number) => step("open", n, failed("not found"))
+
+  it("is not condemned for the calls of one turn", () => {
+    const turn = [1, 2, 3, 4, 5].map(failing)
+    assert.deepStrictEqual(Laws.verdicts(detector, [turn, [step("open", "right")]]), [repeat(5, "allow"), ["allow"]])
+  })
+
+  it("gets another chance with new arguments each time the model was told", () => {
+    const steps = [1, 2, 3, 4, 5, 6, 7].map(failing)
+    assert.deepStrictEqual(about(detector, [...steps, step("open", "right"), step("open", "other")]), [
+      ...repeat(3, "allow"),
+      ...["replay", "allow", "replay", "allow", "refuse", "allow"]
+    ] as ReadonlyArray<LoopDetector.Verdict>)
+  })
+
+  it("is stopped in the end", () => {
+    const verdicts = about(
+      detector,
+      Array.from({ length: 30 }, (_, n) => failing(n))
+    )
+    assert.strictEqual(verdicts.at(-1), "stop")
+    assert.strictEqual(verdicts.length, 3 + 4 * 2 + 1)
   })
 })
 
@@ -327,35 +366,49 @@ describe("messages", () => {
     return state
   }
 
+  const told = (
+    detector: LoopDetector.LoopDetector,
+    state: LoopDetector.State,
+    kind: LoopDetector.LoopKind = "repeat"
+  ) => LoopDetector.answer(detector, state, call, "replay", kind)
+
   it("of a replay are the original's, with the result in plain JSON", () => {
-    assert.strictEqual(
-      LoopDetector.replayMessage(standard, after({ isFailure: false, result: { result: 8 } }), call),
-      "You already called the tool 'search' with these exact parameters and received a response: "
+    assert.deepStrictEqual(told(standard, after({ isFailure: false, result: { result: 8 } })), {
+      message:
+        "You already called the tool 'search' with these exact parameters and received a response: "
         + '{"result":8}. Please use the previous result instead of calling it again. If you need different '
-        + "information, try calling with different parameters."
-    )
+        + "information, try calling with different parameters.",
+      isFailure: false
+    })
   })
 
   it("can be given, and every placeholder is replaced, by the text as it is", () => {
     const detector = LoopDetector.make({ message: "{tool_name}, {tool_name}: {previous_result}!" })
     const result = "$& {tool_name} $1"
     assert.strictEqual(
-      LoopDetector.replayMessage(detector, after({ isFailure: false, result }), call),
+      told(detector, after({ isFailure: false, result })).message,
       "search, search: $& {tool_name} $1!"
     )
   })
 
-  it("show the call's own result, `null` too, and the tool's last error when it has none", () => {
+  it("show the call's own result, `null` too", () => {
     const detector = LoopDetector.make({ message: "{previous_result}" })
-    const show = (state: LoopDetector.State, key = call.key) =>
-      LoopDetector.replayMessage(detector, state, { ...call, key })
-    assert.strictEqual(show(after(failed("old"), { isFailure: false, result: null })), "null")
-    assert.strictEqual(show(after(done, failed({ code: 7 })), "search:new"), '{"code":7}')
-    assert.strictEqual(show(LoopDetector.initial()), "no result")
+    const state = after(failed("old"), { isFailure: false, result: null })
+    assert.deepStrictEqual(told(detector, state), { message: "null", isFailure: false })
+    assert.strictEqual(told(detector, LoopDetector.initial()).message, "no result")
+  })
+
+  it("of an error that is given again are failed results", () => {
+    assert.isTrue(told(standard, after(failed("broken")), "failing").isFailure)
+    const same = told(standard, after(failed({ code: 7 })), "same-error")
+    assert.isTrue(same.isFailure)
+    assert.match(same.message, /'search' was not run.*same error: \{"code":7\}/)
   })
 
   it("of a refusal name the tool and say what comes next", () => {
-    assert.match(LoopDetector.refusalMessage(call), /'search' was refused.*stopped if the repetition goes on/)
+    const { isFailure, message } = LoopDetector.answer(standard, after(done), call, "refuse", "repeat")
+    assert.isTrue(isFailure)
+    assert.match(message, /'search' was refused.*stopped if the repetition goes on/)
   })
 })
 

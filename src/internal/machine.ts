@@ -162,8 +162,8 @@ export const evolve = (policy: Policy, state: State, event: AgentEvent): void =>
       break
     }
     case "LoopDetected": {
-      const { id, message: result, name } = event
-      answer(policy, state, { type: "tool-result", id, name, isFailure: event.verdict !== "replay", result })
+      const { id, isFailure, message: result, name } = event
+      answer(policy, state, { type: "tool-result", id, name, isFailure, result })
       break
     }
     case "OutputRejected": {

@@ -90,7 +90,6 @@ export const intercept = (run: Run, call: PendingCall, verdict: "replay" | "refu
   const { loops, turns: turn } = run.state
   const detector = run.definition.policy.loopDetector
   if (observed === undefined || kind === undefined || detector === undefined || loops === undefined) return
-  const message =
-    verdict === "replay" ? LoopDetector.replayMessage(detector, loops, observed) : LoopDetector.refusalMessage(observed)
-  emit(run, { ...head(run), _tag: "LoopDetected", turn, id, name, params, verdict, kind, message })
+  const { isFailure, message } = LoopDetector.answer(detector, loops, observed, verdict, kind)
+  emit(run, { ...head(run), _tag: "LoopDetected", turn, id, name, params, verdict, kind, message, isFailure })
 }

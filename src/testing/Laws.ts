@@ -206,9 +206,8 @@ export const verdicts = (
  * 2. the distinct calls of the trace, all succeeding, are all allowed;
  * 3. the distinct calls of the trace that are not repeatable, succeeding over and over, one or all in a turn, are
  *    blamed within two rounds, whatever came before;
- * 4. the trace, repeated, is stopped within `LoopDetector.bound` turns (if each turn has a call that is not
- *    repeatable);
- * 5. the state never holds more than `window` calls and `window` tools;
+ * 4. the trace, repeated, is stopped within `LoopDetector.bound` turns (if it has no repeatable calls);
+ * 5. the state never holds more than `window` calls, tools and polls each;
  * 6. the ladder has its `replays` and `refusals`, is climbed by one rung per looping turn, and starts again after
  *    the first success of a call.
  *
@@ -296,10 +295,10 @@ const cycle = (self: LoopDetector, before: Trace, calls: ReadonlyArray<Step>, ru
 }
 
 const termination = (self: LoopDetector, trace: Trace, distinct: number, rules: Rules): Violations => {
-  const turns = trace.filter((steps) => steps.some((step) => rules.get(step.tool)?.repeatable !== true))
+  // What a repeatable tool reports may be a reason to make other calls again.
+  if (trace.length === 0 || trace.flat().some((step) => rules.get(step.tool)?.repeatable === true)) return []
   const bound = Loops.bound(self, distinct)
-  if (turns.length === 0) return []
-  const endless = Array.from({ length: bound }, (_, turn) => turns[turn % turns.length]!)
+  const endless = Array.from({ length: bound }, (_, turn) => trace[turn % trace.length]!)
   const stopped = verdicts(self, endless, rules).at(-1)!.includes("stop")
   return stopped ? [] : [`law 4: ${distinct} distinct calls are not stopped within ${bound} turns`]
 }
@@ -308,10 +307,8 @@ const memory = (self: LoopDetector, trace: Trace, rules: Rules): Violations => {
   const state = Loops.initial()
   for (const [turn, steps] of trace.entries()) {
     playTurn(self, state, steps, turn, rules)
-    const { calls, tools } = state
-    if (calls.size > self.window || tools.size > self.window) {
-      return [`law 5: ${calls.size} calls and ${tools.size} tools are remembered in a window of ${self.window}`]
-    }
+    const sizes = [state.calls.size, state.tools.size, state.polls.size]
+    if (Math.max(...sizes) > self.window) return [`law 5: ${sizes} are remembered in a window of ${self.window}`]
   }
   return []
 }
@@ -321,10 +318,13 @@ const ladder = (self: LoopDetector, trace: Trace, rules: Rules): Violations => {
   let rung = 0
   for (const [turn, seen] of verdicts(self, trace, rules).entries()) {
     if (seen.some((verdict) => verdict !== "allow")) rung++
-    const expected = rung <= self.replays ? "replay" : rung <= self.replays + self.refusals ? "refuse" : "stop"
+    const expected: ReadonlyArray<Verdict> =
+      rung <= self.replays ? ["replay", "refuse"] : rung <= self.replays + self.refusals ? ["refuse"] : ["stop"]
     for (const [i, verdict] of seen.entries()) {
       const step = trace[turn]![i]!
-      if (verdict !== "allow" && verdict !== expected) return [`law 6: ${verdict} on rung ${rung}, not ${expected}`]
+      if (verdict !== "allow" && !expected.includes(verdict)) {
+        return [`law 6: ${verdict} on rung ${rung}, not ${expected.join(" or ")}`]
+      }
       if (verdict !== "allow" || step.outcome.isFailure || rules.get(step.tool)?.repeatable === true) continue
       const name = identity(step, rules)
       if (!succeeded.has(name)) rung = 0
@@ -505,7 +505,8 @@ const read = (run: Reading, event: AgentEvent, expect: Expect): void => {
       expect(run.children.size === 0, "leaves a child out")
       expect(event.turns === run.answered, `counts ${event.turns} turns of ${run.answered}`)
       expect(same(event.usage, run.usage), `has the usage ${canonical(event.usage)} of ${canonical(run.usage)}`)
-      expect(!run.stopped || (event._tag === "RunFailed" && event.reason === "LoopDetected"), "hides a loop")
+      const loop = event._tag === "RunFailed" && event.reason === "LoopDetected"
+      expect(loop === run.stopped, run.stopped ? "hides a loop" : "tells of a loop that no event shows")
     }
   }
 }

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Agent from "effect-agent-runtime/Agent"
+import type { PartialRun } from "effect-agent-runtime/AgentError"
 import { AgentEvent } from "effect-agent-runtime/AgentEvent"
 import type { AssistantContent } from "effect-agent-runtime/History"
 import * as History from "effect-agent-runtime/History"
@@ -9,6 +10,7 @@ import * as StopCondition from "effect-agent-runtime/StopCondition"
 import { Arbitraries, Laws, ScriptedLlm } from "effect-agent-runtime/testing"
 import * as Toolbox from "effect-agent-runtime/Toolbox"
 import * as Usage from "effect-agent-runtime/Usage"
+import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Arbitrary from "effect/Arbitrary"
@@ -59,21 +61,17 @@ const play = (policy: Policy, tape: ReadonlyArray<number>) => {
   /** The events of the run and of its children, as they were published. */
   const log: Array<AgentEvent> = []
   /** The run as it was after each event. */
-  const live: Array<unknown> = []
+  const live: Array<PartialRun> = []
   let position = 0
   /** The next choice among `n`; 0 when the tape has run out. */
   const next = (n: number): number => (tape[position++] ?? 0) % n
 
-  const view = () => ({
-    phase: state.phase,
-    partial: { ...partial(state), history: History.toMessages(partial(state).history) }
-  })
   const emit = (event: Unstamped<AgentEvent>): void => {
     const stamped = { runId: "r", agent: "a", offset: events.length, timestamp: 0, ...event } as AgentEvent
     evolve(policy, state, stamped)
     events.push(stamped)
     log.push(stamped)
-    live.push(structuredClone(view()))
+    live.push(partial(state))
   }
   const turn = () => state.turns
   const ended = (_tag: "RunFailed" | "RunInterrupted", reason = "") => {
@@ -89,7 +87,16 @@ const play = (policy: Policy, tape: ReadonlyArray<number>) => {
   const judge = (call: PendingCall, onlyStop: boolean): boolean => {
     const { kind, params, verdict } = call
     if (verdict === "allow" || kind === undefined || (onlyStop && verdict !== "stop")) return false
-    emit({ _tag: "LoopDetected", turn: turn(), ...name(call), params, verdict, kind, message: "again!" })
+    emit({
+      _tag: "LoopDetected",
+      turn: turn(),
+      ...name(call),
+      params,
+      verdict,
+      kind,
+      message: "again!",
+      isFailure: verdict !== "replay"
+    })
     return true
   }
   const callModel = (): boolean => {
@@ -147,10 +154,12 @@ const play = (policy: Policy, tape: ReadonlyArray<number>) => {
 
   emit({ _tag: "RunStarted", history: History.appendUser(History.empty, "go") })
   for (;;) {
-    const before = structuredClone(view())
+    const before = structuredClone(plain(partial(state)))
     const command = decide(policy, state, 0)
     assert.deepStrictEqual(decide(policy, state, 0), command, "decide gives the same command twice")
-    assert.deepStrictEqual(view(), before, "decide leaves the state alone")
+    assert.deepStrictEqual(plain(partial(state)), before, "decide leaves the state alone")
+    if (command._tag === "CallModel") assert.isUndefined(policy.stopWhen.check(told(events).view))
+    if (command._tag !== "Fail") assert.strictEqual(state.rejections, told(events).rejections)
     const end = { text: state.text, output: "", usage: { ...state.usage }, turns: turn(), durationMillis: 0 }
     switch (command._tag) {
       case "CallModel": {
@@ -200,25 +209,78 @@ const childRun = (id: string, tokens: Usage.Tokens) => {
   return { id, usage, events: steps.map((event, offset) => ({ ...head, offset, ...event }) as AgentEvent) }
 }
 
-/** The run that the events describe, told by the machine alone. */
+const plain = (run: PartialRun) => ({ ...run, history: History.toMessages(run.history) })
+
+/** The run that the events describe, as the machine has it. */
 const replay = (policy: Policy, events: ReadonlyArray<AgentEvent>) => {
   const state = initial()
   for (const event of events) evolve(policy, state, event)
-  const run = partial(state)
-  return { phase: state.phase, partial: { ...run, history: History.toMessages(run.history) } }
+  return plain(partial(state))
+}
+
+/** The run that the events describe, the slow way. */
+const told = (events: ReadonlyArray<AgentEvent>) => {
+  const history: Array<Prompt.MessageEncoded> = []
+  const results = new Map<string, Prompt.ToolResultPartEncoded>()
+  let [text, turns, rejections] = ["", 0, 0]
+  let usage = Usage.zero
+  let content: AssistantContent = []
+  const spend = (more: Partial<Usage.Usage>) => {
+    usage = Usage.combine(usage, { ...Usage.zero, ...more })
+  }
+  for (const event of events) {
+    if (event._tag === "RunStarted") history.push(...event.history)
+    if (event._tag === "ModelCallCompleted") {
+      content = event.content
+      turns++
+      text = History.text(content)
+      spend({ ...event.tokens, modelCalls: 1 })
+      if (content.length > 0) history.push({ role: "assistant", content })
+      const missing = History.toolCalls(content).map(History.interrupted)
+      if (missing.length > 0) history.push({ role: "tool", content: missing })
+    }
+    if ("id" in event && event._tag !== "ToolParamsDelta") {
+      const isFailure = event._tag === "ToolCallFailed" || (event._tag === "LoopDetected" && event.verdict !== "replay")
+      const part = { type: "tool-result", id: event.id, name: event.name, isFailure } as const
+      if (event._tag === "LoopDetected") results.set(event.id, { ...part, result: event.message })
+      if (event._tag === "ToolCallCompleted" || event._tag === "ToolCallFailed") {
+        results.set(event.id, { ...part, result: event.result })
+        if (event._tag === "ToolCallCompleted" || event.kind !== "unknown-tool") spend({ toolCalls: 1 })
+      }
+    }
+    if (event._tag === "ChildRunEnded") spend(event.usage)
+    if (event._tag === "OutputRejected") {
+      rejections++
+      history.push({ role: "user", content: event.feedback })
+    }
+  }
+  const answered = history.map((message) =>
+    message.role === "tool"
+      ? { ...message, content: message.content.map((part) => ("id" in part && results.get(part.id)) || part) }
+      : message
+  )
+  const lastToolCalls = History.toolCalls(content).map((call) => call.name)
+  return {
+    run: { history: answered, usage, turns, text },
+    view: { turns, usage, lastToolCalls, elapsedMillis: 0 },
+    rejections
+  }
 }
 
 describe("the machine", () => {
   it.prop(
-    "gives the live state again from any beginning of the events",
+    "gives the live state again from any beginning of the events, which is what they tell",
     [PolicyOf, Tape],
     ([policy, tape]) => {
       const { events, live } = play(policy, tape)
-      for (let n = events.length; n > 0; n--) {
-        assert.deepStrictEqual(replay(policy, events.slice(0, n)), live[n - 1])
+      for (const [i, run] of live.entries()) {
+        const soFar = events.slice(0, i + 1)
+        // The live runs are looked at when all is over: nothing may have changed them.
+        assert.deepStrictEqual(plain(run), told(soFar).run)
+        assert.deepStrictEqual(replay(policy, soFar), plain(run))
       }
     },
-    { arbitrary: { runs: 500, size: 60 } }
+    { arbitrary: { runs: 300, size: 60 } }
   )
 
   it.prop(
@@ -227,11 +289,9 @@ describe("the machine", () => {
     ([policy, tape]) => {
       const { live, log } = play(policy, tape)
       holds(Laws.events(log))
-      for (const { partial: run } of live as ReadonlyArray<ReturnType<typeof replay>>) {
-        holds(Laws.history(run.history))
-      }
+      for (const run of live) holds(Laws.history(run.history))
     },
-    { arbitrary: { runs: 1000, size: 60 } }
+    { arbitrary: { runs: 500, size: 60 } }
   )
 })
 
@@ -241,7 +301,8 @@ const parameters = Schema.Struct({ n: Schema.Literals([1, 2]) })
 const tool = <const Name extends string>(name: Name) =>
   Tool.make(name, { parameters, success: Schema.Int, failure: Refused, failureMode: "return" })
 
-const helper = Agent.asTool(Agent.make("helper"), { description: "Helps" })
+const HelperTools = Toolkit.make(Tool.make("assist", { success: Schema.Int }))
+const helper = Agent.asTool(Agent.make("helper", { toolkit: HelperTools }), { description: "Helps" })
 
 /** A tool for each way in which a call can end. */
 const OwnTools = Toolkit.make(
@@ -253,6 +314,7 @@ const OwnTools = Toolkit.make(
   tool("throws"),
   tool("interrupts"),
   tool("overruns").annotate(Toolbox.Timeout, "1 minute"),
+  tool("insists"),
   Tool.make("reports", { parameters, success: Schema.Int }),
   Tool.make("notes", { parameters }),
   Tool.make("raises", { parameters, success: Schema.Int, failure: Refused, failureMode: "error" })
@@ -271,11 +333,15 @@ const ToolsLayer = Layer.mergeAll(
     },
     interrupts: () => Effect.interrupt,
     overruns: () => Effect.never,
+    insists: ({ n }) => Effect.uninterruptible(Effect.delay(Effect.succeed(n), "1 minute")),
     reports: ({ n }, { preliminary }) => Effect.as(Effect.forEach([1, 2], preliminary), n),
     notes: (_, { preliminary }) => preliminary(undefined),
     raises: ({ n }) => (n === 1 ? Effect.succeed(1) : Effect.fail(new Refused()))
   }),
-  Layer.provide(helper.layer, ScriptedLlm.layer([], "I have helped"))
+  Layer.provide(helper.layer, [
+    ScriptedLlm.layer([{ tool: "assist" }], "I have helped"),
+    HelperTools.toLayer({ assist: () => Effect.succeed(1) })
+  ])
 )
 
 const subject = <Output, E, R>(agent: Agent.Agent<string, Output, E, R>) => ({
@@ -289,7 +355,7 @@ const subjects = {
     Agent.make("strict", {
       toolkit: Tools,
       toolConcurrency: 1,
-      stopWhen: StopCondition.maxTurns(4),
+      stopWhen: StopCondition.or(StopCondition.hasToolCall("succeeds"), StopCondition.maxTurns(4)),
       loopDetector: LoopDetector.make({ maxFailures: 1, maxSameError: 1, replays: 0, refusals: 1 })
     })
   ),
@@ -378,6 +444,23 @@ describe("the loop", () => {
     })
   )
 
+  it.effect("tells of each looping call of a turn why it is one", () =>
+    Effect.gen(function* () {
+      const calls = ["succeeds", "fails"].map((name) => ({ tool: name, params: { n: 1 } }))
+      const agent = Agent.make("strict", { toolkit: Tools, loopDetector: LoopDetector.make({ maxFailures: 1 }) })
+      const { events } = yield* Laws.record(Agent.run(agent, "go")).pipe(
+        Effect.provide([ToolsLayer, ScriptedLlm.layer([calls, calls], "done")])
+      )
+      assert.deepStrictEqual(
+        events.flatMap((event) => (event._tag === "LoopDetected" ? [[event.name, event.kind]] : [])),
+        [
+          ["succeeds", "repeat"],
+          ["fails", "failing"]
+        ]
+      )
+    })
+  )
+
   it.effect("obeys the laws when the provider dies or interrupts itself", () =>
     Effect.gen(function* () {
       const agent = Agent.make("helper")
@@ -404,7 +487,8 @@ describe("the loop", () => {
           const fiber = yield* Effect.forkChild(run)
           yield* Effect.repeat(Effect.yieldNow, { times: steps })
           yield* TestClock.adjust(`${minutes} minutes`)
-          yield* Fiber.interrupt(fiber)
+          // A tool may insist on finishing first.
+          yield* finish(yield* Effect.forkChild(Fiber.interrupt(fiber)))
           return yield* Fiber.await(fiber)
         }).pipe(Effect.provide([ToolsLayer, modelOf(turns)]))
         const { events, exit } = yield* Laws.record(interrupted)

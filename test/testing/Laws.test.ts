@@ -5,6 +5,7 @@ import * as EventHub from "effect-agent-runtime/EventHub"
 import * as History from "effect-agent-runtime/History"
 import * as LoopDetector from "effect-agent-runtime/LoopDetector"
 import { Arbitraries, Laws, ScriptedLlm } from "effect-agent-runtime/testing"
+import type { Usage } from "effect-agent-runtime/Usage"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
@@ -137,6 +138,9 @@ const renumber = (events: ReadonlyArray<AgentEvent>): ReadonlyArray<AgentEvent> 
   })
 }
 
+const mapValues = (usage: Usage, f: (value: number, field: keyof Usage) => number) =>
+  Object.fromEntries(Object.entries(usage).map(([field, value]) => [field, f(value, field as keyof Usage)]))
+
 /** Events that may be left out or come again: pieces, of which there may be any number. */
 const isPiece = ({ _tag }: AgentEvent) => _tag.endsWith("Delta") || _tag === "ToolCallProgressed"
 
@@ -211,6 +215,51 @@ describe("events", () => {
           assert.isNotEmpty(Laws.events(events.with(i, changed)), `${field} of ${event._tag} at ${i}`)
         }
       }
+    })
+  )
+
+  it.effect("are broken where all books balance but one", () =>
+    Effect.gen(function* () {
+      const { events } = yield* recorded
+      const [root] = events
+      const edit = (change: (event: AgentEvent) => object | undefined) =>
+        renumber(events.flatMap((event) => ({ ...event, ...change(event) }) as AgentEvent))
+      const isRoot = (event: AgentEvent) => event.runId === root!.runId
+      const more = ({ usage }: { readonly usage: Usage }) => ({
+        usage: { ...usage, inputTokens: usage.inputTokens + 1 }
+      })
+
+      // The parent notes more than the child has used.
+      const notes = edit((event) =>
+        event._tag === "ChildRunEnded" || (event._tag === "RunCompleted" && isRoot(event)) ? more(event) : undefined
+      )
+      // The parent does not note the child at all.
+      const child = events.find((event) => event._tag === "ChildRunEnded")!
+      const ignores = renumber(
+        edit((event) =>
+          event._tag === "RunCompleted" && isRoot(event)
+            ? { usage: mapValues(event.usage, (value, field) => value - child.usage[field]) }
+            : undefined
+        ).filter((event) => event._tag !== "ChildRunEnded")
+      )
+      // The child begins before the call that starts it.
+      const early = [root!, ...events.filter((event) => !isRoot(event)), ...events.slice(1).filter(isRoot)]
+      // A call of the second turn has an id of the first.
+      const first = events.find((event) => event._tag === "ToolCallStarted")!
+      const second = events.find((event) => event._tag === "ToolCallStarted" && event.turn === 2)!
+      const rename = (id: string) => ("id" in second && id === second.id && "id" in first ? first.id : id)
+      const twice = edit((event) => {
+        if (event._tag !== "ModelCallCompleted") return "id" in event ? { id: rename(event.id) } : undefined
+        return {
+          content: event.content.map((part) => (part.type === "tool-call" ? { ...part, id: rename(part.id) } : part))
+        }
+      })
+      // An answer with calls is rejected.
+      const last = events.findIndex((event) => event._tag === "TurnCompleted" && isRoot(event))
+      const rejected = { ...events[last]!, _tag: "OutputRejected", issue: "", feedback: "" } as AgentEvent
+      const rejects = renumber(events.toSpliced(last, 0, rejected))
+
+      for (const changed of [notes, ignores, early, twice, rejects]) assert.lengthOf(Laws.events(changed), 1)
     })
   )
 
