@@ -9,6 +9,7 @@
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -17,6 +18,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import type { PartialRun } from "./AgentError.ts"
 import { AgentError, InvalidAgent } from "./AgentError.ts"
 import type { AgentEvent } from "./AgentEvent.ts"
@@ -24,6 +26,7 @@ import type { Delivery } from "./EventHub.ts"
 import * as EventHub from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import * as Histories from "./History.ts"
+import { CurrentRun } from "./internal/currentRun.ts"
 import type { RunResult } from "./internal/interpreter.ts"
 import { interpret } from "./internal/interpreter.ts"
 import { evolve, initial, partial } from "./internal/machine.ts"
@@ -32,7 +35,7 @@ import type { Sampling } from "./Llm.ts"
 import { Llm } from "./Llm.ts"
 import * as LoopDetector from "./LoopDetector.ts"
 import * as StopCondition from "./StopCondition.ts"
-import { compile, lookup } from "./Toolbox.ts"
+import { compile, lookup, Timeout } from "./Toolbox.ts"
 
 const TypeId = "~effect-agent-runtime/Agent"
 
@@ -50,6 +53,38 @@ export interface Agent<out Name extends string = string, out Output = string, ou
   }
   readonly name: Name
 }
+
+/**
+ * Any agent.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type Any = Agent<string, unknown, unknown, unknown>
+
+/**
+ * What an agent answers.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type OutputOf<A extends Any> = A extends Agent<string, infer Output, infer _E, infer _R> ? Output : never
+
+/**
+ * How runs of an agent fail besides `AgentError`.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type ErrorOf<A extends Any> = A extends Agent<string, infer _Output, infer E, infer _R> ? E : never
+
+/**
+ * What runs of an agent need besides `Llm`.
+ *
+ * @category utility types
+ * @since 0.1.0
+ */
+export type ServicesOf<A extends Any> = A extends Agent<string, infer _Output, infer _E, infer R> ? R : never
 
 /** Agents carry their compiled definition, which is nobody's business but this module's. */
 interface AgentImpl extends Agent {
@@ -77,7 +112,7 @@ export interface Options<
   /** The tools, as an `effect/ai` toolkit. Their handlers come from the toolkit's Layer. */
   readonly toolkit?: Toolkit.Toolkit<Tools> | undefined
   /** Which tools the model may or must call. A forced choice holds for the first turn. Default `"auto"`. */
-  readonly toolChoice?: "auto" | "none" | "required" | { readonly tool: keyof Tools & string } | undefined
+  readonly toolChoice?: "auto" | "none" | "required" | { readonly tool: NoInfer<keyof Tools & string> } | undefined
   /** How many calls of one turn run at the same time. Default 8. */
   readonly toolConcurrency?: number | undefined
   /**
@@ -357,8 +392,8 @@ export interface SubAgent<Name extends string, Output, R> {
  *
  * **Details**
  *
- * The layer captures the sub-agent's model and tool handlers, so that a sub-agent can have another model than its
- * parent. Its events carry the parent's run id, its usage counts in the parent's, and it ends with the parent. Its
+ * The layer captures what the sub-agent needs: its model, its tool handlers, and their services, so that a sub-agent can
+ * have another model than its parent. Its events carry the parent's run id, its usage counts in the parent's, and it ends with the parent. Its
  * failures go to the parent's model as data.
  *
  * **Example** (A sub-agent)
@@ -380,7 +415,7 @@ export const asTool = <Name extends string, Output, E, R>(
   agent: Agent<Name, Output, E, R>,
   options: { readonly description: string }
 ): SubAgent<Name, Output, R> => {
-  const { definition, outputSchema } = impl(agent)
+  const { outputSchema } = impl(agent)
   const tool = Tool.make(agent.name, {
     description: options.description,
     parameters: Schema.Struct({ prompt: Schema.String }),
@@ -388,24 +423,31 @@ export const asTool = <Name extends string, Output, E, R>(
     success: outputSchema as Schema.Codec<Output, unknown>,
     failure: SubAgentFailure,
     failureMode: "return"
-  })
-  /** What the sub-agent brings itself; everything else it shares with its caller. */
-  const own = [Llm.key, ...definition.toolkit.tools.map((subTool) => subTool.id)]
+    // A sub-agent has limits of its own.
+  }).annotate(Timeout, Duration.infinity)
   const handlers = Effect.map(Effect.context<Llm | R>(), (captured) => {
     const handler = ({ prompt }: { readonly prompt: string }) =>
       run(agent, prompt).pipe(
         Effect.map((result) => result.output),
         Effect.mapError(describe),
-        Effect.updateContext((caller: Context.Context<never>) => {
-          const services = new Map([...captured.mapUnsafe, ...caller.mapUnsafe])
-          for (const id of own) services.set(id, captured.mapUnsafe.get(id))
-          return Context.makeUnsafe<Llm | R>(services)
-        })
+        Effect.updateContext((caller: Context.Context<never>) => withCaller(captured, caller))
       )
     // A computed key loses its name in the type.
     return { [agent.name]: handler } as never
   })
   return { tool, layer: Toolkit.make(tool).toLayer(handlers) as SubAgent<Name, Output, R>["layer"] }
+}
+
+/** What a sub-agent shares with the run that calls it. All else is what its layer was given. */
+const shared = [CurrentRun.key, EventHub.EventHub.key, Tracer.ParentSpan.key]
+
+const withCaller = <R>(captured: Context.Context<R>, caller: Context.Context<never>): Context.Context<R> => {
+  const services = new Map([...caller.mapUnsafe, ...captured.mapUnsafe])
+  for (const key of shared) {
+    if (caller.mapUnsafe.has(key)) services.set(key, caller.mapUnsafe.get(key))
+    else services.delete(key)
+  }
+  return Context.makeUnsafe(services)
 }
 
 const describe = (error: unknown): typeof SubAgentFailure.Type => {

@@ -215,7 +215,7 @@ export const interrupted = (call: { readonly id: string; readonly name: string }
   id: call.id,
   name: call.name,
   isFailure: true,
-  result: "The call was interrupted before it returned a result."
+  result: "The call was interrupted. Whether it took effect is unknown."
 })
 
 /**
@@ -292,11 +292,29 @@ const encodePrompt = Schema.encodeSync(Prompt.Prompt)
 /**
  * The conversation as an `effect/ai` prompt, with the system prompt in front if one is given.
  *
+ * A message is decoded once, however many histories it is in.
+ *
  * @category conversions
  * @since 0.1.0
  */
-export const toPrompt = (self: History, instructions = ""): Prompt.Prompt =>
-  Prompt.make(instructions === "" ? self : [{ role: "system", content: instructions }, ...self])
+export const toPrompt = (self: History, instructions = ""): Prompt.Prompt => {
+  const messages = Array.from(self, decoded)
+  return Prompt.fromMessages(
+    instructions === "" ? messages : [Prompt.systemMessage({ content: instructions }), ...messages]
+  )
+}
+
+const decodedMessages = new WeakMap<Prompt.MessageEncoded, Prompt.Message>()
+
+const decoded = (message: Prompt.MessageEncoded): Prompt.Message => {
+  const known = decodedMessages.get(message)
+  if (known !== undefined) return known
+  const made = decodeMessage(message)
+  decodedMessages.set(message, made)
+  return made
+}
+
+const decodeMessage = Schema.decodeSync(Prompt.Message)
 
 /**
  * A copy of the messages, oldest first.

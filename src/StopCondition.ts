@@ -28,7 +28,7 @@ export interface RunView {
   readonly usage: Usage
   /** The names of the tools that the last turn called. */
   readonly lastToolCalls: ReadonlyArray<string>
-  /** Milliseconds since the run began. Only known to conditions made by {@link after}; otherwise 0. */
+  /** Milliseconds since the run began, if any part of the condition is {@link after}; otherwise 0. */
   readonly elapsedMillis: number
 }
 

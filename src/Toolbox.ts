@@ -15,6 +15,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -78,7 +79,8 @@ export interface Toolbox<out E = never> {
 }
 
 /**
- * The longest a call of the tool may take, retries excluded: each attempt has this time. Default: no limit.
+ * The longest a call of the tool may take, retries excluded: each attempt has this time. Default 5 minutes;
+ * `Duration.infinity` for no limit.
  *
  * **Example**
  *
@@ -92,12 +94,13 @@ export interface Toolbox<out E = never> {
  * @category annotations
  * @since 0.1.0
  */
-export const Timeout = Context.Reference<Duration.Input | undefined>("effect-agent-runtime/Toolbox/Timeout", {
-  defaultValue: () => undefined
+export const Timeout = Context.Reference<Duration.Input>("effect-agent-runtime/Toolbox/Timeout", {
+  defaultValue: () => "5 minutes"
 })
 
 /**
- * When to run the handler again after it failed or timed out. The model sees only the last outcome. Default: never.
+ * When to run the handler again after it failed or timed out, but not after it died. The model sees only the last
+ * outcome. Default: never.
  *
  * @category annotations
  * @since 0.1.0
@@ -107,8 +110,8 @@ export const Retry = Context.Reference<Schedule.Schedule<unknown> | undefined>("
 })
 
 /**
- * The longest result the model is sent, in characters of JSON. Longer ones are cut, with a note that says so.
- * Default 100,000.
+ * The longest text the model is told about a call, in characters: of the result as JSON, of the text that
+ * `toModelOutput` makes of it, of a failure. Longer ones are cut, with a note that says so. Default 100,000.
  *
  * @category annotations
  * @since 0.1.0
@@ -121,6 +124,9 @@ export const MaxResultSize = Context.Reference<number>("effect-agent-runtime/Too
 const paramsLimits = { depth: 64, size: 1_000_000 }
 /** Bounds of results: JSON any deeper is refused by most parsers. */
 const resultDepth = 512
+/** How much the model is told of what is wrong with arguments, and of a name that it made up. */
+const issueSize = 4000
+const quoteSize = 200
 
 /**
  * Captures the handlers and services of a toolkit from the context.
@@ -191,7 +197,7 @@ type Codec = (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
 
 /** What the annotations of a tool say. */
 interface Settings {
-  readonly timeout: Duration.Duration | undefined
+  readonly timeout: Duration.Duration
   readonly retry: Schedule.Schedule<unknown> | undefined
   readonly maxResultSize: number
   readonly loopRule: LoopDetector.Rule
@@ -234,9 +240,8 @@ const compileTool = (tool: Tool.Any): CompiledTool => ({
 
 const settings = (tool: Tool.Any): Settings => {
   const { annotations } = tool
-  const timeout = Context.get(annotations, Timeout)
   return {
-    timeout: timeout === undefined ? undefined : Duration.fromInputUnsafe(timeout),
+    timeout: Duration.fromInputUnsafe(Context.get(annotations, Timeout)),
     retry: Context.get(annotations, Retry),
     maxResultSize: Context.get(annotations, MaxResultSize),
     loopRule: LoopDetector.rule(tool)
@@ -313,19 +318,19 @@ const finalize = (compiled: CompiledTool, exit: Exit.Exit<unknown, unknown>): Ef
 }
 
 const succeeded = (compiled: CompiledTool, value: unknown): Effect.Effect<ToolOutcome> =>
-  whenDone(compiled.encodeSuccess(value), (encoded) => {
+  whenDone(compiled.encodeSuccess(value), (encoded): Effect.Effect<ToolOutcome> => {
     if (Exit.isFailure(encoded)) return Effect.succeed(defect(`Invalid result: ${messageOf(encoded.cause)}`))
-    const result = encoded.value ?? null
-    const unfit = limitResult(result, compiled.maxResultSize)
-    if (unfit !== undefined) return Effect.succeed(unfit)
+    const limited = limit(encoded.value ?? null, compiled.maxResultSize)
+    if (Result.isFailure(limited)) return Effect.succeed(defect(limited.failure))
+    const result = limited.success
     const { toModelOutput } = compiled.tool
     if (toModelOutput === undefined) return Effect.succeed({ isFailure: false, result, modelOutput: undefined })
     return whenDone(
       Effect.suspend(() => encodeModelOutput(toModelOutput(value))),
-      (shown) =>
+      (shown): Effect.Effect<ToolOutcome> =>
         Effect.succeed(
           Exit.isSuccess(shown)
-            ? { isFailure: false, result, modelOutput: shown.value }
+            ? { isFailure: false, result, modelOutput: limitText(shown.value, compiled.maxResultSize) }
             : defect(`Invalid model output: ${messageOf(shown.cause)}`)
         )
     )
@@ -340,8 +345,12 @@ const failed = (compiled: CompiledTool, error: unknown): Effect.Effect<ToolOutco
   }
   return whenDone(compiled.encodeFailure(error), (encoded) => {
     if (Exit.isFailure(encoded)) return Effect.succeed(defect(`Invalid failure: ${messageOf(encoded.cause)}`, raised))
-    const unfit = limitResult(encoded.value, compiled.maxResultSize)
-    return Effect.succeed(failure("failure", unfit === undefined ? encoded.value : unfit.result, undefined, raised))
+    const limited = limit(encoded.value, compiled.maxResultSize)
+    return Effect.succeed(
+      Result.isFailure(limited)
+        ? defect(limited.failure, raised)
+        : failure("failure", limited.success, undefined, raised)
+    )
   })
 }
 
@@ -360,20 +369,37 @@ const execute = (
     preliminary: (result: unknown) =>
       onProgress === undefined
         ? Effect.void
-        : Effect.map(Effect.orDie(compiled.encodeSuccess(result)), (encoded) => onProgress(encoded))
+        : Effect.map(Effect.orDie(compiled.encodeSuccess(result)), (encoded) =>
+            onProgress(Result.getOrElse(limit(encoded, compiled.maxResultSize), () => null))
+          )
   }
   const { retry, timeout } = compiled
-  if (timeout === undefined && retry === undefined) {
+  if (retry === undefined) {
     const effect = start(handler, params, handlerContext)
-    return Exit.isExit(effect) ? effect : Effect.provideContext(effect, handlerServices(self, handler))
+    return Exit.isExit(effect)
+      ? effect
+      : contained(Effect.provideContext(effect, handlerServices(self, handler)), timeout)
   }
-  let effect = Effect.suspend(() => handler.handler(params, handlerContext))
-  if (timeout !== undefined) {
-    effect = Effect.timeoutOrElse(effect, { duration: timeout, orElse: () => Effect.fail(new TimedOut(timeout)) })
-  }
-  if (retry !== undefined) effect = Effect.retry(effect, retry)
-  return Effect.provideContext(effect, handlerServices(self, handler))
+  const attempt = Effect.suspend(() => contained(start(handler, params, handlerContext), timeout))
+  return Effect.provideContext(Effect.retry(attempt, retry), handlerServices(self, handler))
 }
+
+/**
+ * Runs an effect in a fiber of its own, so that what it forks ends with it and not with the run's fiber, and for no
+ * longer than it may take.
+ */
+const contained = (
+  effect: Effect.Effect<unknown, unknown>,
+  timeout: Duration.Duration
+): Effect.Effect<unknown, unknown> =>
+  Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return exit
+    const joined = Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber))
+    return Duration.isFinite(timeout)
+      ? Effect.timeoutOrElse(joined, { duration: timeout, orElse: () => Effect.fail(new TimedOut(timeout)) })
+      : joined
+  })
 
 /** Calls a handler. One that throws before it returns its effect has died. */
 const start = (
@@ -442,11 +468,14 @@ const failure = (kind: ToolFailureKind, result: unknown, detail?: string, raised
 
 const unknownTool = ({ names }: Compiled, name: string): ToolOutcome => {
   const known = names.length === 0 ? "There are no tools." : `The tools are: ${names.join(", ")}.`
-  return failure("unknown-tool", `There is no tool '${name}'. ${known}`)
+  return failure("unknown-tool", `There is no tool '${cut(name, quoteSize)}'. ${known}`)
 }
 
 const invalidParams = (name: string, issue: string): ToolOutcome =>
-  failure("invalid-params", `Invalid arguments for tool '${name}': ${issue}. Correct the arguments and call again.`)
+  failure(
+    "invalid-params",
+    `Invalid arguments for tool '${name}': ${cut(issue, issueSize)}. Correct the arguments and call again.`
+  )
 
 const timedOut = (name: string, after: Duration.Duration): ToolOutcome =>
   failure("timeout", `Tool '${name}' gave no result within ${Duration.format(after)}.`)
@@ -454,18 +483,23 @@ const timedOut = (name: string, after: Duration.Duration): ToolOutcome =>
 /** The model learns only that it failed: the text of a defect may hold secrets. */
 const defect = (detail: string, raised?: Raised) => failure("defect", "The tool failed unexpectedly.", detail, raised)
 
-/** What to answer in place of a result that is too large or too deep, or `undefined` if it is neither. */
-const limitResult = (result: unknown, size: number): ToolOutcome | undefined => {
+/** A result that the model may be told, cut if it is too large; a failure if it is too deep. */
+const limit = (result: unknown, size: number): Result.Result<unknown, string> => {
   const unfit = inspect(result, { depth: resultDepth, size })
-  if (unfit === "too deep") return defect(`Invalid result: nested deeper than ${resultDepth}`)
-  if (unfit !== "too large") return undefined
-  const text = typeof result === "string" ? result : JSON.stringify(result)
-  if (text.length <= size) return undefined
-  return { isFailure: false, result: cut(text, size), modelOutput: undefined }
+  if (unfit === "too deep") return Result.fail(`Invalid result: nested deeper than ${resultDepth}`)
+  if (unfit !== "too large") return Result.succeed(result)
+  return Result.succeed(cut(typeof result === "string" ? result : JSON.stringify(result), size))
 }
 
-/** The beginning of a text that is too long, never cut inside a character. */
+type ModelOutput = ReadonlyArray<Prompt.TextPartEncoded | Prompt.FilePartEncoded>
+
+/** Content for the model whose texts, each, are not too long. */
+const limitText = (content: ModelOutput, size: number): ModelOutput =>
+  content.map((part) => (part.type === "text" ? { ...part, text: cut(part.text, size) } : part))
+
+/** A text, or its beginning if it is too long, never cut inside a character. */
 const cut = (text: string, size: number): string => {
+  if (text.length <= size) return text
   const end = /[\uD800-\uDBFF]/.test(text.charAt(size - 1)) ? size - 1 : size
   return `${text.slice(0, end)}… [cut: ${end} of ${text.length} characters]`
 }

@@ -93,6 +93,20 @@ describe("run", () => {
   })
 })
 
+describe("utility types", () => {
+  it("take an agent apart", () => {
+    expectTypeOf<Agent.OutputOf<typeof typed>>().toEqualTypeOf<{ readonly at: Date }>()
+    expectTypeOf<Agent.ErrorOf<typeof raising>>().toEqualTypeOf<Broken | AiError.AiError>()
+    expectTypeOf<Agent.ServicesOf<typeof instructed>>().toEqualTypeOf<Database>()
+    expectTypeOf(both).toExtend<Agent.Any>()
+  })
+
+  it("a tool choice does not make up a toolkit", () => {
+    // @ts-expect-error there is no toolkit
+    Agent.make("wrong", { toolChoice: { tool: "anything" } })
+  })
+})
+
 describe("stream", () => {
   it("has the failures and services of run", () => {
     expectTypeOf(Agent.stream(raising, "Hi")).toEqualTypeOf<

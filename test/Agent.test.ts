@@ -14,6 +14,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -125,7 +126,7 @@ describe("run", () => {
       const answered = History.appendAssistant(History.appendUser(History.empty, "Hi"), [
         { type: "text", text: "Hello" }
       ])
-      for (const input of [{}, { history: History.empty }, { history: answered }]) {
+      for (const input of ["", [], {}, { prompt: "" }, { history: History.empty }, { history: answered }]) {
         const model = scripted(["never"])
         const error = yield* failure(Agent.run(agent, input)).pipe(Effect.provide(model.layer))
         assert.strictEqual(error.reason._tag, "InvalidInput")
@@ -602,6 +603,22 @@ describe("output", () => {
     })
   )
 
+  it.effect("a schema that dies ends the run, and the model is told nothing of it", () =>
+    Effect.gen(function* () {
+      const Fragile = Schema.Finite.check(
+        Schema.makeFilter(() => {
+          throw new Error("secret")
+        })
+      )
+      const model = scripted(["1", "2"])
+      const exit = yield* Effect.exit(Agent.run(Agent.make("fragile", { output: Fragile }), "go")).pipe(
+        Effect.provide(model.layer)
+      )
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      assert.strictEqual(model.requests.length, 1)
+    })
+  )
+
   it.effect("gives up after a bounded number of corrections, keeping the text", () =>
     Effect.gen(function* () {
       const model = scripted([], "no idea")
@@ -783,6 +800,41 @@ describe("asTool", () => {
     })
   )
 
+  it.effect("has the services its layer was given, not those of its caller", () =>
+    Effect.gen(function* () {
+      class Place extends Context.Service<Place, string>()("test/Place") {}
+      const local = Agent.make("local", { instructions: () => Effect.map(Place, (place) => `You are in ${place}.`) })
+      const tool = Agent.asTool(local, { description: "Knows the place" })
+      const own = scripted(["here"])
+      yield* Agent.run(Agent.make("p", { toolkit: Toolkit.make(tool.tool) }), "go").pipe(
+        Effect.provide([
+          Layer.provide(tool.layer, [Layer.succeed(Place, "Bern"), own.layer]),
+          ScriptedLlm.layer([{ tool: "local", params: { prompt: "Where?" } }, "ok"])
+        ]),
+        Effect.provideService(Place, "elsewhere")
+      )
+      assert.strictEqual(own.requests[0]!.instructions, "You are in Bern.")
+    })
+  )
+
+  it.effect("is a child of the run whose instructions start it, too", () =>
+    Effect.gen(function* () {
+      const clerk = Agent.make("clerk")
+      const boss = Agent.make("boss", {
+        instructions: () => Effect.map(Agent.run(clerk, "Look it up"), (result) => result.text)
+      })
+      const events = yield* Agent.stream(boss, "go").pipe(
+        Stream.runCollect,
+        Effect.provide(ScriptedLlm.layer(["Be brief.", "ok"]))
+      )
+      const [first, second] = events.filter((event) => event._tag === "RunStarted")
+      assert.deepStrictEqual([first!.agent, second!.agent], ["boss", "clerk"])
+      assert.strictEqual(second!.parentRunId, first!.runId)
+      assert.strictEqual(second!.rootRunId, first!.runId)
+      assert.strictEqual(Agent.fold(boss, events).usage.modelCalls, 2)
+    })
+  )
+
   it.effect("is interrupted with its parent, and its usage is not lost", () =>
     Effect.gen(function* () {
       const hanging = yield* Latch.make()
@@ -820,6 +872,57 @@ describe("asTool", () => {
         ])
       )
       assert.deepStrictEqual(History.toolResults(result.history)[0]!.result, { n: 3 })
+    })
+  )
+})
+
+describe("what comes too late", () => {
+  it.effect("is not part of the run: deltas after the answer, progress after the result", () =>
+    Effect.gen(function* () {
+      const Chatty = Tool.make("chatty", { success: Schema.String })
+      const toolkit = Toolkit.make(Chatty)
+      let report: (() => Effect.Effect<void>) | undefined
+      let delta: (() => void) | undefined
+      const layer = toolkit.toLayer({
+        chatty: (_, context) => {
+          report = () => context.preliminary("late")
+          return Effect.succeed("done")
+        }
+      })
+      const script = ScriptedLlm.make([{ tool: "chatty" }, "ok"])
+      const model = Layer.succeed(Llm, {
+        generate: (request, onDelta) =>
+          Effect.suspend(() => {
+            delta?.()
+            delta = () => onDelta?.({ type: "text", delta: "late" })
+            return Effect.andThen(report?.() ?? Effect.void, script.generate(request))
+          })
+      })
+      const events = yield* Agent.stream(Agent.make("bot", { toolkit }), "go").pipe(
+        Stream.runCollect,
+        Effect.provide([layer, model])
+      )
+      assert.deepStrictEqual(
+        events.filter((event) => event._tag === "TextDelta" || event._tag === "ToolCallProgressed"),
+        []
+      )
+      assert.deepStrictEqual(
+        events.map((event) => event.offset),
+        events.map((_, i) => i)
+      )
+    })
+  )
+
+  it.effect("deltas of a call whose id was taken before carry the id that it gets", () =>
+    Effect.gen(function* () {
+      const again = (a: number) => ({ ...calculate("add", a, 0), id: "same" })
+      const events = yield* Agent.stream(mathBot, "go").pipe(
+        Stream.runCollect,
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([again(1), again(2), "ok"])])
+      )
+      const deltas = events.flatMap((event) => (event._tag === "ToolParamsDelta" ? [event.id] : []))
+      const started = events.flatMap((event) => (event._tag === "ToolCallStarted" ? [event.id] : []))
+      assert.deepStrictEqual(deltas, started)
     })
   )
 })

@@ -70,7 +70,7 @@ describe("the laws", () => {
     ([detector, rules, trace]) => {
       assert.deepStrictEqual(Laws.detector(detector, trace, rules), [])
     },
-    { arbitrary: { runs: 5000, size: 20 } }
+    { arbitrary: { runs: 3000, size: 20 } }
   )
 
   it.prop(
@@ -93,6 +93,43 @@ describe("the laws", () => {
       assert.isAtMost(state.calls.size, detector.window)
     },
     { arbitrary: { runs: 1000 } }
+  )
+})
+
+describe("a result", () => {
+  it.prop(
+    "is given again only while nothing may have changed since",
+    [Rules, Arbitraries.trace],
+    ([rules, trace]) => {
+      const detector = LoopDetector.make({ replays: 100 })
+      const state = LoopDetector.initial()
+      const freshAt = new Map<string, number>()
+      const reported = new Map<string, unknown>()
+      let changes = 0
+      for (const [turn, steps] of trace.entries()) {
+        const allowed = new Map<LoopDetector.Call, Laws.Step["outcome"]>()
+        for (const { outcome, params, tool } of steps) {
+          const { readOnly, repeatable } = rules.get(tool) ?? {}
+          const key = LoopDetector.keyOf(rules.get(tool), tool, params)
+          const call = { tool, key, turn, readOnly, repeatable }
+          const verdict = LoopDetector.observe(detector, state, call)
+          const runs = Array.from(allowed.keys()).some((other) => other.key === key)
+          if (verdict === "allow") allowed.set(call, outcome)
+          else if (state.kind === "repeat" && !runs) {
+            assert.strictEqual(verdict, freshAt.get(key) === changes ? "replay" : "refuse")
+          }
+        }
+        for (const [call, outcome] of allowed) {
+          LoopDetector.settle(detector, state, call, outcome)
+          const isNews = reported.get(call.key) !== outcome.result
+          if (outcome.isFailure) continue
+          if (call.repeatable === true ? isNews : call.readOnly !== true) changes++
+          reported.set(call.key, outcome.result)
+          freshAt.set(call.key, changes)
+        }
+      }
+    },
+    { arbitrary: { runs: 1000, size: 20 } }
   )
 })
 
@@ -284,8 +321,13 @@ describe("a tool that fails with the same error", () => {
     const steps = [1, 2, 3, 4, 5, 6, 7].map(failing)
     assert.deepStrictEqual(about(detector, [...steps, step("open", "right"), step("open", "other")]), [
       ...repeat(3, "allow"),
-      ...["replay", "allow", "replay", "allow", "refuse", "allow"]
-    ] as ReadonlyArray<LoopDetector.Verdict>)
+      "replay",
+      "allow",
+      "replay",
+      "allow",
+      "refuse",
+      "allow"
+    ])
   })
 
   it("is stopped in the end", () => {

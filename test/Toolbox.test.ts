@@ -5,6 +5,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -335,6 +336,76 @@ describe("annotations", () => {
       ).pipe(Effect.forkChild)
       yield* TestClock.adjust("1 second")
       assert.strictEqual((yield* Fiber.join(fiber)).result, "ok")
+    })
+  )
+})
+
+describe("what a handler leaves behind", () => {
+  const Forks = Tool.make("forks", { success: Schema.String, failure: Schema.String, failureMode: "return" })
+
+  it.effect("ends with the call, and not with the fiber that called", () =>
+    Effect.gen(function* () {
+      for (const end of [Effect.succeed("ok"), Effect.fail("no"), Effect.die("bug")]) {
+        let alive = 0
+        const background = Effect.acquireUseRelease(
+          Effect.sync(() => alive++),
+          () => Effect.never,
+          () => Effect.sync(() => alive--)
+        )
+        yield* callOnly(Forks, () =>
+          Effect.andThen(Effect.forkChild(background, { startImmediately: true }), Effect.andThen(Effect.yieldNow, end))
+        )
+        assert.strictEqual(alive, 0)
+      }
+    })
+  )
+
+  it.effect("ends when the call takes too long, which it may for five minutes unless told otherwise", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(callOnly(Forks, () => Effect.never))
+      yield* TestClock.adjust("299 seconds")
+      assert.strictEqual(fiber.pollUnsafe(), undefined)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(failed(yield* Fiber.join(fiber)).kind, "timeout")
+      const patient = yield* Effect.forkChild(
+        callOnly(Forks.annotate(Toolbox.Timeout, Duration.infinity), () => Effect.as(Effect.sleep("1 day"), "ok"))
+      )
+      yield* TestClock.adjust("1 day")
+      assert.strictEqual((yield* Fiber.join(patient)).result, "ok")
+    })
+  )
+})
+
+describe("what the model is told", () => {
+  it.effect("is bounded, whatever it sent", () =>
+    Effect.gen(function* () {
+      const long = "x".repeat(500_000)
+      const unknown = yield* Effect.flatMap(Toolbox.make(MathTools), (toolbox) => toolbox.call(call(long))).pipe(
+        Effect.provide(MathToolsLayer)
+      )
+      assert.isBelow(String(unknown.result).length, 1000)
+      const Lists = Tool.make("lists", { parameters: Schema.Struct({ list: Schema.Array(Schema.Finite) }) })
+      const wrong = yield* callOnly(Lists, () => Effect.void, { list: Array.from({ length: 10_000 }, () => "no") })
+      assert.isBelow(String(wrong.result).length, 5000)
+    })
+  )
+
+  it.effect("is bounded in what a tool makes of its result, but made of all of it", () =>
+    Effect.gen(function* () {
+      const Summary = Tool.make("summary", {
+        success: Schema.Array(Schema.Finite),
+        toModelOutput: (all) => [Prompt.textPart({ text: `${all.length} numbers` })]
+      }).annotate(Toolbox.MaxResultSize, 100)
+      const summary = yield* callOnly(Summary, () => Effect.succeed(Array.from({ length: 1000 }, () => 1)))
+      const [part] = summary.isFailure ? [] : (summary.modelOutput ?? [])
+      assert.strictEqual(part?.type === "text" ? part.text : "", "1000 numbers")
+      const Verbose = Tool.make("verbose", {
+        success: Schema.Finite,
+        toModelOutput: (length) => [Prompt.textPart({ text: "x".repeat(length) })]
+      }).annotate(Toolbox.MaxResultSize, 100)
+      const verbose = yield* callOnly(Verbose, () => Effect.succeed(10_000))
+      const [text] = verbose.isFailure ? [] : (verbose.modelOutput ?? [])
+      assert.isBelow(text?.type === "text" ? text.text.length : 0, 200)
     })
   )
 })

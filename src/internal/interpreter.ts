@@ -125,7 +125,9 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
   if (invalid !== undefined) return yield* Effect.fail(failed(run, new InvalidInput({ issue: invalid })))
   let { instructions } = definition
   if (typeof instructions !== "string") {
-    const prepared = yield* Effect.exit(instructions(lastPrompt(history)))
+    // A run that the instructions start is a child of this one, as one that a tool starts.
+    const preparing = Effect.provideService(instructions(lastPrompt(history)), CurrentRun, run.toolbox.currentRun!())
+    const prepared = yield* Effect.exit(preparing)
     if (Exit.isFailure(prepared)) return yield* raise(run, prepared.cause)
     instructions = prepared.value
   }
@@ -157,8 +159,10 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
       case "DecodeOutput": {
         const decoded = yield* Effect.exit(definition.output!.decode(state.text))
         if (Exit.isSuccess(decoded)) return complete(run, decoded.value)
-        const issue = rejectOutput(run, decoded.cause)
-        if (issue !== undefined) return yield* Effect.fail(failed(run, issue))
+        const error = Cause.findError(decoded.cause)
+        if (Result.isFailure(error)) return yield* Effect.failCause(error.failure)
+        const reason = rejectOutput(run, error.success.message)
+        if (reason !== undefined) return yield* Effect.fail(failed(run, reason))
         break
       }
       case "Complete":
@@ -173,6 +177,7 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
 const validate = (history: History): string | undefined => {
   const last = Histories.last(history)
   if (last === undefined) return "there is no prompt and no history"
+  if (last.role === "user" && last.content.length === 0) return "the prompt is empty"
   return last.role === "assistant" ? "there is no prompt, and the history ends with an answer" : undefined
 }
 
@@ -236,6 +241,8 @@ const modelFailed = (run: Run, error: AiError.AiError): AgentError => {
 const ignore = () => {}
 
 const emitDelta = (run: Run, turn: number, piece: Delta): void => {
+  // A provider may go on calling after its answer, or after it was given up.
+  if (!run.calling || turn !== run.state.turns + 1) return
   const { delta } = piece
   if (run.buffer === undefined) tick(run)
   switch (piece.type) {
@@ -244,7 +251,14 @@ const emitDelta = (run: Run, turn: number, piece: Delta): void => {
     case "reasoning":
       return emit(run, { ...head(run), _tag: "ReasoningDelta", turn, delta })
     case "tool-params":
-      return emit(run, { ...head(run), _tag: "ToolParamsDelta", turn, id: piece.id, name: piece.name, delta })
+      return emit(run, {
+        ...head(run),
+        _tag: "ToolParamsDelta",
+        turn,
+        id: run.callIds?.has(piece.id) === true ? renamed(piece.id, turn) : piece.id,
+        name: piece.name,
+        delta
+      })
   }
 }
 
@@ -257,7 +271,7 @@ const uniqueCallIds = (run: Run, turn: number, content: AssistantContent): Assis
     const ids = (run.callIds ??= new Set())
     let { id } = part
     if (id === "" || ids.has(id)) {
-      const stem = `${id || "call"}_${turn}_${i}`
+      const stem = renamed(id, turn)
       id = stem
       for (let n = 2; ids.has(id); n++) id = `${stem}_${n}`
       unique ??= content.slice()
@@ -268,11 +282,11 @@ const uniqueCallIds = (run: Run, turn: number, content: AssistantContent): Assis
   return unique ?? content
 }
 
+const renamed = (id: string, turn: number): string => `${id || "call"}_${turn}`
+
 /** Sends an invalid answer back to the model; returns the reason to give up when there have been enough. */
-const rejectOutput = (run: Run, cause: Cause.Cause<{ readonly message: string }>): OutputInvalid | undefined => {
+const rejectOutput = (run: Run, issue: string): OutputInvalid | undefined => {
   const { definition, state } = run
-  const error = Cause.findError(cause)
-  const issue = Result.isSuccess(error) ? error.success.message : Cause.pretty(cause)
   const attempts = state.rejections + 1
   // A run that reached its goal calls the model no more, not even for a correction.
   const last = state.phase !== "answered" || attempts > definition.policy.outputRetries
@@ -280,6 +294,7 @@ const rejectOutput = (run: Run, cause: Cause.Cause<{ readonly message: string }>
   const feedback =
     `Your answer does not have the required format: ${issue}\n`
     + "Answer again with JSON in the required format, and nothing else."
+  tick(run)
   emit(run, { ...head(run), _tag: "OutputRejected", turn: state.turns, issue, feedback })
   endTurn(run)
   return undefined

@@ -56,6 +56,8 @@ const runCall = (run: Run, call: PendingCall): Effect.Effect<ToolRaised | undefi
   const startedAt = tick(run)
   emit(run, { ...head(run), _tag: "ToolCallStarted", turn, id, name, params })
   const onProgress = (result: unknown) => {
+    // A handler may have forked what still reports after it has answered.
+    if (call.answer !== undefined) return
     tick(run)
     emit(run, { ...head(run), _tag: "ToolCallProgressed", turn, id, name, result })
   }

@@ -263,7 +263,14 @@ const step: Arbitrary.Arbitrary<Step> = Arbitrary.map(
   Arbitrary.all([
     element(["read", "write", "poll"]),
     // Few calls, so that they come again.
-    element<unknown>([{}, { path: "a", from: 1, to: 2 }, { path: "b", from: 1, to: 2 }, "{", [{ y: 1, x: 2 }]]),
+    element<unknown>([
+      {},
+      { path: "a", from: 1, to: 2 },
+      '{ "to": 2, "from": 1, "path": "a" }',
+      { path: "b", from: 1, to: 2 },
+      [{ y: 1, x: 2 }],
+      "{"
+    ]),
     element<{ readonly isFailure: boolean; readonly result: unknown }>([
       { isFailure: false, result: "done" },
       { isFailure: false, result: null },

@@ -53,6 +53,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import type { Agent, AgentResult } from "../Agent.ts"
 import { fold as foldRun } from "../Agent.ts"
 import type { PartialRun } from "../AgentError.ts"
@@ -206,7 +207,7 @@ export const verdicts = (
  * 2. the distinct calls of the trace, all succeeding, are all allowed;
  * 3. the distinct calls of the trace that are not repeatable, succeeding over and over, one or all in a turn, are
  *    blamed within two rounds, whatever came before;
- * 4. the trace, repeated, is stopped within `LoopDetector.bound` turns (if it has no repeatable calls);
+ * 4. the trace without its repeatable calls, repeated, is stopped within `LoopDetector.bound` turns;
  * 5. the state never holds more than `window` calls, tools and polls each;
  * 6. the ladder has its `replays` and `refusals`, is climbed by one rung per looping turn, and starts again after
  *    the first success of a call.
@@ -240,8 +241,16 @@ const identity = (step: Step, rules: Rules): string => {
   const { params, tool } = step
   const rule = rules.get(tool)
   if (rule?.identity !== undefined) return Loops.keyOf(rule, tool, params)
-  const absent = params === undefined || params === null || params === ""
-  return JSON.stringify([tool, absent ? {} : arrange(params, (keys) => keys.toSorted())])
+  if (params === undefined || params === null || params === "") return identity({ ...step, params: {} }, rules)
+  // Arguments may come as JSON text.
+  const value = typeof params === "string" ? Result.try(() => JSON.parse(params) as unknown) : Result.succeed(params)
+  return JSON.stringify([
+    tool,
+    arrange(
+      Result.getOrElse(value, () => params),
+      (keys) => keys.toSorted()
+    )
+  ])
 }
 
 /** A JSON value with the keys of its objects in another order. */
@@ -296,9 +305,12 @@ const cycle = (self: LoopDetector, before: Trace, calls: ReadonlyArray<Step>, ru
 
 const termination = (self: LoopDetector, trace: Trace, distinct: number, rules: Rules): Violations => {
   // What a repeatable tool reports may be a reason to make other calls again.
-  if (trace.length === 0 || trace.flat().some((step) => rules.get(step.tool)?.repeatable === true)) return []
+  const turns = trace
+    .map((steps) => steps.filter((step) => rules.get(step.tool)?.repeatable !== true))
+    .filter((steps) => steps.length > 0)
+  if (turns.length === 0) return []
   const bound = Loops.bound(self, distinct)
-  const endless = Array.from({ length: bound }, (_, turn) => trace[turn % trace.length]!)
+  const endless = Array.from({ length: bound }, (_, turn) => turns[turn % turns.length]!)
   const stopped = verdicts(self, endless, rules).at(-1)!.includes("stop")
   return stopped ? [] : [`law 4: ${distinct} distinct calls are not stopped within ${bound} turns`]
 }

@@ -380,6 +380,8 @@ const modelOf = (turns: ReadonlyArray<ScriptedLlm.Turn>) =>
   )
 
 const Log = Schema.toCodecJson(Schema.Array(AgentEvent))
+const toJson = (events: ReadonlyArray<AgentEvent>) => JSON.stringify(Schema.encodeSync(Log)(events))
+const fromJson = (json: string) => Schema.decodeUnknownSync(Log)(JSON.parse(json))
 
 /** Waits for a fiber while the clock goes on. */
 const finish = Effect.fnUntraced(function* <A, E>(fiber: Fiber.Fiber<A, E>) {
@@ -399,10 +401,10 @@ describe("the loop", () => {
         holds(Laws.run(agent, recording))
         assert.isFalse(Exit.isFailure(recording.exit) && Cause.hasDies(recording.exit.cause))
         // The log is data: stored and read again it is the same run.
-        const json = JSON.stringify(Schema.encodeSync(Log)(recording.events))
-        const events = Schema.decodeUnknownSync(Log)(JSON.parse(json))
+        const json = toJson(recording.events)
+        const events = fromJson(json)
         holds(Laws.run(agent, { ...recording, events }))
-        assert.strictEqual(JSON.stringify(Schema.encodeSync(Log)(events)), json)
+        assert.strictEqual(toJson(events), json)
       }),
     { arbitrary: { runs: 300 } }
   )

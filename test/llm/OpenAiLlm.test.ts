@@ -270,7 +270,7 @@ describe("a request", () => {
         { role: "tool", tool_call_id: "b", content: "Not JSON" },
         { role: "tool", tool_call_id: "c", content: "one" },
         { role: "assistant", tool_calls: [fn("d", "{}")] },
-        { role: "tool", tool_call_id: "d", content: "The call was interrupted before it returned a result." },
+        { role: "tool", tool_call_id: "d", content: "The call was interrupted. Whether it took effect is unknown." },
         { role: "assistant", content: "21 degrees" },
         { role: "user", content: "Thanks" }
       ])
