@@ -17,7 +17,8 @@ import * as ChildProcess from "effect/process/ChildProcess"
 import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { Figure, machine, number, summarize } from "../report.ts"
+import { machine, number, summarize } from "../report.ts"
+import { Checks, type Outcome, PeerResults, type Row } from "./results.ts"
 
 // --- Peers -----------------------------------------------------------------------------------------------------------
 
@@ -90,16 +91,6 @@ const peers: ReadonlyArray<Peer> = [
 
 // --- Results ---------------------------------------------------------------------------------------------------------
 
-const Checks = Schema.Struct({
-  ranTools: Schema.Boolean,
-  /** Whether two tools of one turn, 20 ms each, overlap, and how long the run takes. */
-  parallel: Schema.Boolean,
-  parallelMillis: Schema.Finite,
-  /** Whether arguments of a wrong type stay away from the tool, and what becomes of the run. */
-  validated: Schema.Boolean,
-  invalid: Schema.Literals(["told to the model", "run fails", "tool ran"])
-})
-
 /** What a peer prints per scenario: µs per operation and batch, bytes per suspended agent, or a failure. */
 const Line = Schema.Struct({
   version: Schema.String,
@@ -114,46 +105,6 @@ const Line = Schema.Struct({
   failure: Schema.optional(Schema.String)
 })
 type Line = typeof Line.Type
-
-const Row = Schema.Struct({
-  scenario: Schema.String,
-  cpu: Schema.optional(Figure),
-  wall: Schema.optional(Figure),
-  batches: Schema.optional(Schema.Finite),
-  /** Operations per batch. */
-  operations: Schema.optional(Schema.Finite),
-  /** Bytes that a suspended agent holds. */
-  bytes: Schema.optional(Schema.Finite),
-  failure: Schema.optional(Schema.String)
-})
-
-const Outcome = Schema.Struct({
-  name: Schema.String,
-  title: Schema.String,
-  variant: Schema.optional(Schema.String),
-  language: Schema.optional(Schema.String),
-  version: Schema.optional(Schema.String),
-  notes: Schema.optional(Schema.String),
-  checks: Schema.optional(Checks),
-  /** Why there are no rows, or not all. */
-  failure: Schema.optional(Schema.String),
-  rows: Schema.Array(Row)
-})
-type Outcome = typeof Outcome.Type
-
-/** What this program writes. */
-export const PeerResults = Schema.Struct({
-  machine: Schema.Struct({
-    cpu: Schema.String,
-    cores: Schema.Finite,
-    node: Schema.String,
-    platform: Schema.String,
-    effect: Schema.String,
-    rust: Schema.String,
-    python: Schema.String
-  }),
-  peers: Schema.Array(Outcome)
-})
 
 const row = ({ bytes, cpu, failure, operations, scenario, wall }: Line): typeof Row.Type => {
   if (cpu === undefined || wall === undefined) return { scenario, bytes, failure }
