@@ -301,8 +301,8 @@ cancellation, bounds, timeouts or schemas (\`bench/floor.ts\`).
 ## The original's benchmarks
 
 The contents of the timed region are those of the original: model, tools, agent and input are built in each operation,
-loop detection is on, texts are streamed word by word. The tools' Schemas are types and made once. "Rust, best here" is the
-published crate on this machine, the best of its runtimes and profiles; "its report" is what its own report says.
+loop detection is on, texts are streamed word by word. The tools' Schemas are types and their handlers come from a Layer:
+both are made once. "Rust, best here" is the published crate on this machine, the best of its runtimes and profiles; "its report" is what its own report says.
 
 ${originalTable()}
 

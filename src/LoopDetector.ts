@@ -128,6 +128,8 @@ export interface State {
   effects: number
   /** Counts successes that may have changed something, first or not. A result is fresh until the next one. */
   changes: number
+  /** Allowed calls that may be changing something right now. */
+  changing: number
   /** Counts first successes. Failure counts from before the last one no longer matter. */
   progress: number
   /** Looping turns since the last progress. */
@@ -264,6 +266,7 @@ export const initial = (): State => ({
   polls: new Map(),
   effects: 0,
   changes: 0,
+  changing: 0,
   progress: 0,
   rung: 0,
   climbedAt: -1,
@@ -328,6 +331,7 @@ export const observe = (self: LoopDetector, state: State, call: Call): Verdict =
   const kind = blame(self, state, record, tool)
   if (kind === undefined) {
     record.running = true
+    if (call.readOnly !== true) state.changing++
     return "allow"
   }
   if (kind === "same-error") tool!.told = true
@@ -355,7 +359,7 @@ const blame = (
 
 /** Whether the result of a call may be given again. Errors always may, and what is still running is about to come. */
 const isFresh = (state: State, record: CallRecord, kind: LoopKind): boolean =>
-  kind !== "repeat" || record.running || record.freshAt === state.changes
+  kind !== "repeat" || record.running || (record.freshAt === state.changes && state.changing === 0)
 
 /**
  * Tells the detector how an allowed call ended: with a result, or with an error to compare with earlier ones.
@@ -375,6 +379,7 @@ export const settle = (
   }
   const record = state.calls.get(call.key) ?? recall(state.calls, call.key, self.window, newCallRecord)
   record.running = false
+  if (call.readOnly !== true) state.changing--
   record.isFailure = outcome.isFailure
   record.result = outcome.result
   if (outcome.isFailure) {
@@ -398,7 +403,6 @@ const reported = (self: LoopDetector, state: State, call: Call, result: unknown)
   if (!isNew && isSame(poll.result, result)) return
   poll.result = result
   state.effects++
-  state.changes++
 }
 
 const isSame = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b)

@@ -78,6 +78,8 @@ export interface Toolbox<out E = never> {
   readonly call: (call: ToolCall, onProgress?: ((result: unknown) => void) | undefined) => Effect.Effect<ToolOutcome, E>
 }
 
+const fiveMinutes = Duration.minutes(5)
+
 /**
  * The longest a call of the tool may take, retries excluded: each attempt has this time. Default 5 minutes;
  * `Duration.infinity` for no limit.
@@ -95,7 +97,7 @@ export interface Toolbox<out E = never> {
  * @since 0.1.0
  */
 export const Timeout = Context.Reference<Duration.Input>("effect-agent-runtime/Toolbox/Timeout", {
-  defaultValue: () => "5 minutes"
+  defaultValue: () => fiveMinutes
 })
 
 /**

@@ -78,7 +78,7 @@ describe("any edits", () => {
         snapshots
       )
     },
-    { arbitrary: { runs: 5000, size: 80 } }
+    { timeout: 30_000, arbitrary: { runs: 5000, size: 80 } }
   )
 })
 

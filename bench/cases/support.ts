@@ -19,9 +19,13 @@ const success = Schema.Struct({ result: Schema.Finite })
 export const makeToolkit = () =>
   Toolkit.make(Tool.make("calculator", { description: "Performs arithmetic operations", parameters, success }))
 
-/** The context with the toolkit's handlers, as its Layer would make it. */
-export const handlers = (toolkit: ReturnType<typeof makeToolkit>) =>
-  toolkit.toHandlers({ calculator: ({ a, b }) => Effect.succeed({ result: a + b }) })
+/**
+ * The handler. Tools come from Layers, and an application builds a Layer once: this is the context that it makes. It
+ * serves every toolkit made by {@link makeToolkit}, because a handler is found by the tool's name.
+ */
+export const handlers = Effect.runSync(
+  makeToolkit().toHandlers({ calculator: ({ a, b }) => Effect.succeed({ result: a + b }) })
+)
 
 export const call = (a: number, b: number): ScriptedLlm.ScriptedCall => ({
   tool: "calculator",
@@ -36,21 +40,18 @@ export const runPlain = (text: string, input: string, name = "test_agent") => {
   return Effect.provideService(Agent.run(agent, input), Llm, ScriptedLlm.make([text]))
 }
 
-/** Builds model, tool, toolkit, handlers and agent and runs it. */
+/** Builds model, tool, toolkit and agent and runs it. */
 export const runWithTool = (script: ReadonlyArray<ScriptedLlm.Turn>, input: string) => {
   const toolkit = makeToolkit()
   const agent = Agent.make("test_agent", { instructions, toolkit, streaming: true })
-  return Effect.flatMap(handlers(toolkit), (context) =>
-    Effect.provideContext(Agent.run(agent, input), Context.add(context, Llm, ScriptedLlm.make(script)))
-  )
+  return Effect.provideContext(Agent.run(agent, input), Context.add(handlers, Llm, ScriptedLlm.make(script)))
 }
 
-/** An agent with a tool, made once, and the context with its handler, as an application has them. */
-export const prepared = (stopWhen?: StopCondition.StopCondition) => {
-  const toolkit = makeToolkit()
-  const agent = Agent.make("test_agent", { instructions, toolkit, streaming: true, stopWhen })
-  return { agent, context: Effect.runSync(handlers(toolkit)) }
-}
+/** An agent with a tool, made once, as an application has it. */
+export const prepared = (stopWhen?: StopCondition.StopCondition) => ({
+  agent: Agent.make("test_agent", { instructions, toolkit: makeToolkit(), streaming: true, stopWhen }),
+  context: handlers
+})
 
 /** Builds a model and runs a prepared agent on it. */
 export const runPrepared = (

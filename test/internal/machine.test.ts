@@ -406,7 +406,7 @@ describe("the loop", () => {
         holds(Laws.run(agent, { ...recording, events }))
         assert.strictEqual(toJson(events), json)
       }),
-    { arbitrary: { runs: 300 } }
+    { timeout: 30_000, arbitrary: { runs: 300 } }
   )
 
   it.effect.prop(
@@ -497,6 +497,6 @@ describe("the loop", () => {
         if (events.length === 0) return
         holds(Laws.run(agent, { events, exit: yield* exit }))
       }),
-    { arbitrary: { runs: 500 } }
+    { timeout: 30_000, arbitrary: { runs: 300 } }
   )
 })
