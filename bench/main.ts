@@ -16,13 +16,13 @@ import * as ChildProcess from "effect/process/ChildProcess"
 import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
 import * as Schema from "effect/Schema"
 import type { Case } from "./Case.ts"
-import { agentsName, cases, find, turnsName } from "./cases/index.ts"
+import { agentsName, cases, find, named as allCases, turnsName } from "./cases/index.ts"
 import type { Effort } from "./measure.ts"
 import { Samples } from "./measure.ts"
 import { machine, Results, type Row, summarize, table } from "./report.ts"
 
 const quick: Effort = { batches: 5, batchMillis: 20, warmUpMillis: 150 }
-const thorough: Effort = { batches: 20, batchMillis: 50, warmUpMillis: 600 }
+const thorough: Effort = { batches: 20, batchMillis: 50, warmUpMillis: 1200 }
 
 const decodeSamples = Schema.decodeEffect(Schema.fromJsonString(Samples))
 
@@ -124,7 +124,8 @@ const command = Command.make(
   },
   Effect.fnUntraced(function* (flags) {
     const extra = asked(flags)
-    const named = extra.length > 0 && flags.only === "" ? [] : cases.filter(({ name }) => name.includes(flags.only))
+    const named =
+      flags.only !== "" ? allCases.filter(({ name }) => name.includes(flags.only)) : extra.length > 0 ? [] : cases
     const unknown = extra.filter((name) => find(name) === undefined)
     if (unknown.length > 0) return yield* Console.error(`Not a case: ${unknown.join(", ")}`)
     const selected = [...named, ...extra.flatMap((name) => find(name) ?? [])]

@@ -273,6 +273,109 @@ const footprintSection = () => {
   ].join("\n\n")
 }
 
+/** A target, what was measured, and whether it holds. */
+const target = (what: string, measured: number | undefined, holds: (measured: number) => boolean, unit: string) => [
+  what,
+  measured === undefined ? "–" : `${number(measured)}${unit}`,
+  measured === undefined ? "not measured" : holds(measured) ? "yes" : "no"
+]
+
+const over = (a: number | undefined, b: number | undefined) => (a === undefined || b === undefined ? undefined : a / b)
+
+const perUnit = (name: string) => over(oursMicros(name), find(name)?.per?.count)
+
+const targetTable = () => {
+  const toRust = (name: string, share: number, says: string) =>
+    target(
+      `\`${name}\` at most ${says} of Rust's best`,
+      over(oursMicros(name), bestOriginal(originals[name] ?? name)),
+      (measured) => measured <= share,
+      "×"
+    )
+  const toFrameworks = (scenario: string) =>
+    target(
+      `${scenario.replace("_", " ")}: 20 times as fast as the fastest framework`,
+      over(fastestFramework(scenario)?.value, oursMicros(originalsByScenario[scenario]!)),
+      (measured) => measured >= 20,
+      "×"
+    )
+  const memory = footprint?.memories.find(({ agents, variant }) => agents === 100_000 && variant === "none")
+  return markdownTable(
+    ["target", "measured", "holds"],
+    [
+      toRust("agent_execution_no_tools", 1 / 3, "a third"),
+      toRust("agent_execution_single_tool", 1 / 3, "a third"),
+      toRust("agent_execution_multiple_tools", 1 / 3, "a third"),
+      toRust("tool_loop_detection", 1 / 3, "a third"),
+      toRust("tool_execution_overhead", 2 / 3, "two thirds"),
+      toRust("event_emission", 2 / 3, "two thirds"),
+      toRust("concurrent_agents/50", 1 / 2, "half"),
+      target(
+        "50 concurrent agents under the report's 68.46 µs",
+        oursMicros("concurrent_agents/50"),
+        (n) => n < 68.46,
+        " µs"
+      ),
+      target(
+        "1,000 turns at most a fiftieth of Rust's best",
+        over(oursMicros("turns/1000"), bestOriginal("thousand_turns")),
+        (n) => n <= 1 / 50,
+        "×"
+      ),
+      toFrameworks("one_tool"),
+      toFrameworks("three_tools"),
+      target(
+        "a watched run at most twice an unwatched one",
+        over(oursMicros("events/1_subscribers"), oursMicros("agent_execution_single_tool/prepared")),
+        (n) => n <= 2,
+        "×"
+      ),
+      target(
+        "an event at most 0.3 µs from publish to receipt, in batches",
+        perUnit("hub/1_subscribers"),
+        (n) => n <= 0.3,
+        " µs"
+      ),
+      target("the same, one by one", oursMicros("event_emission_hub"), (n) => n <= 0.3, " µs"),
+      target(
+        "a run of 1,000 turns at most twice as much per turn as one of 10",
+        over(perUnit("turns/1000"), perUnit("turns/10")),
+        (n) => n <= 2,
+        "×"
+      ),
+      target(
+        "10,000 agents at most twice as much each as 1,000",
+        over(perUnit("agents/10000_unbounded_0ms"), perUnit("agents/1000_unbounded_0ms")),
+        (n) => n <= 2,
+        "×"
+      ),
+      target(
+        "a stalled subscriber among 100 costs less than 2 %",
+        over(oursMicros("hub/100_subscribers_one_stalled"), oursMicros("hub/100_subscribers")),
+        (n) => n < 1.02,
+        "×"
+      ),
+      target(
+        "a prepared one-tool run at most four times its floor",
+        over(
+          oursMicros("agent_execution_single_tool/prepared"),
+          ours("agent_execution_single_tool/prepared")?.floor?.cpu.median
+        ),
+        (n) => n <= 4,
+        "×"
+      ),
+      target("at most 4 kB (4,096 B) per suspended agent", memory?.bytesPerAgent, (n) => n <= 4096, " B"),
+      target("at most 70 kB gzipped", over(footprint?.gzipBytes, 1024), (n) => n <= 70, " kB"),
+      target(
+        "start-up within 60 ms of bare Node",
+        footprint === undefined ? undefined : footprint.agentMillis - footprint.bareNodeMillis,
+        (n) => n <= 60,
+        " ms"
+      )
+    ]
+  )
+}
+
 const failures = () =>
   outcomes
     .flatMap((outcome) => (outcome.failure === undefined ? [] : [`- ${titleOf(outcome)}: ${outcome.failure}`]))
@@ -309,6 +412,12 @@ ${originalTable()}
 What is not comparable: the original's concurrent agents use all cores and their CPU time is that of all of them; its
 event benchmark is a raw channel, as is ours of that name, while \`event_emission_hub\` is a real hub; its loop detector misses
 half of the repeats in its own benchmark, where ours catches all.
+
+## Targets
+
+${targetTable()}
+
+What does not hold, and what it would take: [performance](design/performance.md).
 
 ## Frameworks
 

@@ -93,6 +93,8 @@ export interface Subscription {
 export interface EventHub {
   /** Publishes events, in order. Synchronous; never waits. */
   readonly publish: (events: ReadonlyArray<AgentEvent>) => void
+  /** Whether a subscriber asks for back-pressure. If none does, events may be published at leisure. */
+  readonly mayCongest: () => boolean
   /** Waits while a subscriber with back-pressure is behind; `undefined` when none is. */
   readonly congestion: () => Effect.Effect<void> | undefined
   readonly subscribe: (options?: SubscribeOptions) => Effect.Effect<Subscription, never, Scope.Scope>
@@ -147,6 +149,7 @@ export const make = Effect.fnUntraced(function* (
   const subscribers = new Set<Subscriber>()
   const clear = Latch.makeUnsafe(true)
   let closed = false
+  let backpressured = 0
   let position = 0
   let past: Array<AgentEvent> = []
 
@@ -211,11 +214,13 @@ export const make = Effect.fnUntraced(function* (
       }
       if (request.from !== undefined) recall(made, request.from)
       if (!closed) subscribers.add(made)
+      if (made.backpressure) backpressured++
       return made
     })
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         subscribers.delete(subscriber)
+        if (subscriber.backpressure) backpressured--
         release()
       })
     )
@@ -252,7 +257,12 @@ export const make = Effect.fnUntraced(function* (
     subscriber.kept = subscriber.wants === undefined ? events : events.filter(subscriber.wants)
   }
 
-  return { publish, subscribe, congestion: () => (clear.isOpen() ? undefined : clear.await) }
+  return {
+    publish,
+    subscribe,
+    mayCongest: () => backpressured > 0,
+    congestion: () => (clear.isOpen() ? undefined : clear.await)
+  }
 })
 
 /** Takes over batches that have left the `PubSub`. Those from before the subscription are in its past already. */

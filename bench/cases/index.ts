@@ -1,9 +1,14 @@
 import type { Case } from "../Case.ts"
 import { original } from "./original.ts"
+import { parts } from "./parts.ts"
 import { scaling, turns } from "./scaling.ts"
 import { manyAgents, variants } from "./variants.ts"
 
+/** The suite. */
 export const cases: ReadonlyArray<Case> = [...original, ...scaling, ...variants]
+
+/** All cases that have a name. */
+export const named: ReadonlyArray<Case> = [...cases, ...parts]
 
 export const agentsName = (agents: string, concurrency: string, millis: string): string =>
   `agents/${agents}_${concurrency === "unbounded" ? concurrency : `by_${concurrency}`}_${millis}ms`
@@ -12,7 +17,7 @@ export const turnsName = (count: string): string => `turns/${count}`
 
 /** The case of a name; those of agents and turns exist for any numbers. */
 export const find = (name: string): Case | undefined => {
-  const known = cases.find((candidate) => candidate.name === name)
+  const known = named.find((candidate) => candidate.name === name)
   if (known !== undefined) return known
   const [, count] = /^turns\/([1-9]\d*)$/.exec(name) ?? []
   if (count !== undefined) return turns(Number(count))

@@ -11,6 +11,8 @@ import type { Usage } from "../Usage.ts"
 export interface Observer {
   /** Receives events in order, in batches. Synchronous. */
   readonly publish: (events: ReadonlyArray<AgentEvent>) => void
+  /** Whether a run may have to wait for this observer at all. */
+  readonly mayCongest: () => boolean
   /** What to wait for before going on when the observer cannot keep up; `undefined` when it can. */
   readonly congestion: () => Effect.Effect<void> | undefined
 }

@@ -100,6 +100,7 @@ const combine = (self: Observer | undefined, that: Observer | undefined): Observ
       self.publish(events)
       that.publish(events)
     },
+    mayCongest: () => self.mayCongest() || that.mayCongest(),
     congestion: () => {
       const first = self.congestion()
       const second = that.congestion()
@@ -188,7 +189,7 @@ const lastPrompt = (history: History): string => {
 
 /** What to wait for before the next turn when an observer cannot keep up. */
 const congestion = (run: Run): Effect.Effect<void> | undefined => {
-  if (run.observer === undefined) return undefined
+  if (run.observer?.mayCongest() !== true) return undefined
   flush(run)
   return run.observer.congestion()
 }

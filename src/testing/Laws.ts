@@ -609,6 +609,7 @@ export const record = Effect.fnUntraced(function* <A, E, R>(
       recorded.push(...published)
       outer?.publish(published)
     },
+    mayCongest: () => outer?.mayCongest() ?? false,
     congestion: () => outer?.congestion(),
     subscribe: (options) => (outer === undefined ? Effect.succeed(nothing) : outer.subscribe(options))
   }
