@@ -26,8 +26,8 @@ export interface RunView {
   readonly turns: number
   /** Usage so far, sub-agents included. */
   readonly usage: Usage
-  /** The names of the tools that the last turn called. */
-  readonly lastToolCalls: ReadonlyArray<string>
+  /** The calls that the model asked for in the last turn. */
+  readonly lastCalls: ReadonlyArray<{ readonly name: string; readonly params: unknown }>
   /** Milliseconds since the run began, if any part of the condition is {@link after}; otherwise 0. */
   readonly elapsedMillis: number
 }
@@ -152,7 +152,8 @@ export const goal = (predicate: (run: RunView) => boolean): StopCondition =>
  * @category constructors
  * @since 0.1.0
  */
-export const hasToolCall = (tool: string): StopCondition => goal((run) => run.lastToolCalls.includes(tool))
+export const hasToolCall = (tool: string): StopCondition =>
+  goal((run) => run.lastCalls.some((call) => call.name === tool))
 
 /**
  * Ends the run when either condition holds, the way of the first that does.

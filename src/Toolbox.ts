@@ -8,7 +8,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
-import type * as Tool from "effect/ai/Tool"
+import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -240,7 +240,9 @@ const compileTool = (tool: Tool.Any): CompiledTool => ({
   encodeFailure: encoder(tool.failureSchema)
 })
 
-const settings = (tool: Tool.Any): Settings => {
+const settings = (tool: Tool.Any): Settings => (tool.annotations.mapUnsafe.size === 0 ? plain : annotated(tool))
+
+const annotated = (tool: Tool.Any): Settings => {
   const { annotations } = tool
   return {
     timeout: Duration.fromInputUnsafe(Context.get(annotations, Timeout)),
@@ -249,6 +251,9 @@ const settings = (tool: Tool.Any): Settings => {
     loopRule: LoopDetector.rule(tool)
   }
 }
+
+/** The settings of a tool without annotations. */
+const plain = annotated(Tool.make("plain"))
 
 /** Remembers a codec for as long as its schema lives, so that tools made anew from the same schemas compile once. */
 const cached = (make: (schema: Schema.Codec<unknown, unknown>) => Codec) => {

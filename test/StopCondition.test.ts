@@ -20,7 +20,7 @@ const View: Arbitrary.Arbitrary<StopCondition.RunView> = Arbitrary.map(
   ),
   ({ elapsedMillis, inputTokens, lastToolCalls, outputTokens, turns }) => ({
     turns,
-    lastToolCalls,
+    lastCalls: lastToolCalls.map((name) => ({ name, params: {} })),
     elapsedMillis,
     usage: { ...Usage.zero, inputTokens, outputTokens, cachedInputTokens: 99, reasoningTokens: 99 }
   })
@@ -53,14 +53,14 @@ const is = (self: StopCondition.StopCondition, that: StopCondition.StopCondition
 
 describe("a condition", () => {
   it.prop("ends the run exactly when its limit is reached, with a reason that says so", [View], ([view]) => {
-    const { elapsedMillis, lastToolCalls, turns, usage } = view
+    const { elapsedMillis, lastCalls, turns, usage } = view
     const used = usage.inputTokens + usage.outputTokens
     const expect = (name: keyof typeof conditions, stop: unknown) =>
       assert.deepStrictEqual(said(conditions[name], view), stop, name)
     expect("turns", turns >= 3 ? { _tag: "TurnLimitReached", limit: 3 } : undefined)
     expect("tokens", used > 4 ? { _tag: "TokenLimitReached", limit: 4, used } : undefined)
     expect("time", elapsedMillis >= 3 ? { _tag: "TimeLimitReached", limitMillis: 3, elapsedMillis } : undefined)
-    expect("goal", lastToolCalls.includes("answer") ? "goal" : undefined)
+    expect("goal", lastCalls.some(({ name }) => name === "answer") ? "goal" : undefined)
     expect("odd", turns % 2 === 1 ? "goal" : undefined)
     expect("unlimited", undefined)
   })

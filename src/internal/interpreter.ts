@@ -26,7 +26,7 @@ import type { Observer } from "./currentRun.ts"
 import { CurrentRun } from "./currentRun.ts"
 import { decide, initial, partial } from "./machine.ts"
 import type { Definition, Run } from "./run.ts"
-import { emit, flush, head, tick } from "./run.ts"
+import { emit, flush, tick } from "./run.ts"
 import { answerCalls, intercept } from "./toolBatch.ts"
 
 /** What a run results in; `Agent` gives it its types. */
@@ -64,21 +64,30 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
   const local = combine(parent?.observer, observe)
   const observer = combine(hub, local)
   const startedAt = clock.currentTimeMillisUnsafe()
+  const id = observer === undefined ? "" : makeId(fiber.getRef(Random.Random))
   const run: Run = {
     definition,
     state: initial(),
     toolbox: bind(definition.toolkit, context, () => ({
-      id: run.id || undefined,
-      rootId: parent?.rootId ?? (run.id || undefined),
+      id: id || undefined,
+      rootId: parent?.rootId ?? (id || undefined),
       observer: local,
       flush: () => flush(run),
       childEnded: (childRunId, childAgent, usage) => {
         tick(run)
-        emit(run, { ...head(run), _tag: "ChildRunEnded", childRunId, childAgent, usage })
+        emit(run, { ...run.envelope, _tag: "ChildRunEnded", childRunId, childAgent, usage })
       }
     })),
     parent,
-    id: observer === undefined ? "" : makeId(fiber.getRef(Random.Random)),
+    id,
+    envelope: {
+      runId: id,
+      parentRunId: parent?.id,
+      rootRunId: parent?.rootId,
+      agent: definition.name,
+      offset: 0,
+      timestamp: 0
+    },
     observer,
     dispatcher: fiber.currentDispatcher,
     clock,
@@ -121,7 +130,7 @@ const word = (random: { nextDoubleUnsafe(): number }): string =>
 function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Return<RunResult, unknown> {
   const { definition, state } = run
   const { policy } = definition
-  emit(run, { ...head(run), _tag: "RunStarted", history })
+  emit(run, { ...run.envelope, _tag: "RunStarted", history })
   const invalid = validate(history)
   if (invalid !== undefined) return yield* Effect.fail(failed(run, new InvalidInput({ issue: invalid })))
   let { instructions } = definition
@@ -200,8 +209,8 @@ const announceTurn = (run: Run): void => {
   const turn = state.turns + 1
   const tools = definition.toolkit.names
   tick(run)
-  emit(run, { ...head(run), _tag: "TurnStarted", turn })
-  emit(run, { ...head(run), _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
+  emit(run, { ...run.envelope, _tag: "TurnStarted", turn })
+  emit(run, { ...run.envelope, _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
 }
 
 const requestModel = (run: Run, llm: Llm["Service"], instructions: string) => {
@@ -228,14 +237,14 @@ const modelAnswered = (run: Run, response: LlmResponse): void => {
   run.calling = false
   const content = uniqueCallIds(run, turn, response.content)
   const durationMillis = run.observer === undefined ? 0 : tick(run) - run.calledAt
-  emit(run, { ...head(run), _tag: "ModelCallCompleted", turn, content, finishReason, tokens, model, durationMillis })
+  emit(run, { ...run.envelope, _tag: "ModelCallCompleted", turn, content, finishReason, tokens, model, durationMillis })
 }
 
 const modelFailed = (run: Run, error: AiError.AiError): AgentError => {
   const { message, reason } = error
   run.calling = false
   tick(run)
-  emit(run, { ...head(run), _tag: "ModelCallFailed", turn: run.state.turns + 1, reason: reason._tag, message })
+  emit(run, { ...run.envelope, _tag: "ModelCallFailed", turn: run.state.turns + 1, reason: reason._tag, message })
   return failed(run, new ModelFailed({ error }))
 }
 
@@ -248,12 +257,12 @@ const emitDelta = (run: Run, turn: number, piece: Delta): void => {
   if (run.buffer === undefined) tick(run)
   switch (piece.type) {
     case "text":
-      return emit(run, { ...head(run), _tag: "TextDelta", turn, delta })
+      return emit(run, { ...run.envelope, _tag: "TextDelta", turn, delta })
     case "reasoning":
-      return emit(run, { ...head(run), _tag: "ReasoningDelta", turn, delta })
+      return emit(run, { ...run.envelope, _tag: "ReasoningDelta", turn, delta })
     case "tool-params":
       return emit(run, {
-        ...head(run),
+        ...run.envelope,
         _tag: "ToolParamsDelta",
         turn,
         id: run.callIds?.has(piece.id) === true ? renamed(piece.id, turn) : piece.id,
@@ -296,13 +305,13 @@ const rejectOutput = (run: Run, issue: string): OutputInvalid | undefined => {
     `Your answer does not have the required format: ${issue}\n`
     + "Answer again with JSON in the required format, and nothing else."
   tick(run)
-  emit(run, { ...head(run), _tag: "OutputRejected", turn: state.turns, issue, feedback })
+  emit(run, { ...run.envelope, _tag: "OutputRejected", turn: state.turns, issue, feedback })
   endTurn(run)
   return undefined
 }
 
 const endTurn = (run: Run): void => {
-  if (run.observer !== undefined) emit(run, { ...head(run), _tag: "TurnCompleted", turn: run.state.turns })
+  if (run.observer !== undefined) emit(run, { ...run.envelope, _tag: "TurnCompleted", turn: run.state.turns })
 }
 
 const complete = (run: Run, output: unknown): RunResult => {
@@ -312,7 +321,7 @@ const complete = (run: Run, output: unknown): RunResult => {
   const durationMillis = tick(run) - run.startedAt
   // Decoded, the answer may be anything; events are JSON.
   const told = definition.output === undefined || run.observer === undefined ? text : definition.output.json(text)
-  emit(run, { ...head(run), _tag: "RunCompleted", text, output: told, usage, turns, durationMillis })
+  emit(run, { ...run.envelope, _tag: "RunCompleted", text, output: told, usage, turns, durationMillis })
   end(run)
   return { output, text, history, usage, turns, finishReason, duration: Duration.millis(durationMillis) }
 }
@@ -335,7 +344,7 @@ const endFailed = (run: Run, reason: string, message: string): void => {
   const durationMillis = tick(run) - run.startedAt
   endCalls(run)
   const { turns, usage } = run.state
-  emit(run, { ...head(run), _tag: "RunFailed", reason, message, usage: { ...usage }, turns, durationMillis })
+  emit(run, { ...run.envelope, _tag: "RunFailed", reason, message, usage: { ...usage }, turns, durationMillis })
   end(run)
 }
 
@@ -344,14 +353,14 @@ const cutShort = (run: Run, exit: Exit.Exit<unknown, unknown>): undefined => {
   const { turns, usage } = run.state
   if (Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)) {
     const message = Cause.pretty(exit.cause)
-    if (run.calling) emit(run, { ...head(run), _tag: "ModelCallFailed", turn: turns + 1, reason: "Defect", message })
+    if (run.calling) emit(run, { ...run.envelope, _tag: "ModelCallFailed", turn: turns + 1, reason: "Defect", message })
     endFailed(run, "Defect", message)
     return
   }
   const durationMillis = tick(run) - run.startedAt
-  if (run.calling) emit(run, { ...head(run), _tag: "ModelCallInterrupted", turn: turns + 1 })
+  if (run.calling) emit(run, { ...run.envelope, _tag: "ModelCallInterrupted", turn: turns + 1 })
   endCalls(run)
-  emit(run, { ...head(run), _tag: "RunInterrupted", usage: { ...usage }, turns, durationMillis })
+  emit(run, { ...run.envelope, _tag: "RunInterrupted", usage: { ...usage }, turns, durationMillis })
   end(run)
 }
 
@@ -363,7 +372,7 @@ const endCalls = (run: Run): void => {
     if (call.answer !== undefined) continue
     const { id, name, verdict } = call
     if (verdict === "stop") intercept(run, call, verdict)
-    else emit(run, { ...head(run), _tag: "ToolCallInterrupted", turn, id, name })
+    else emit(run, { ...run.envelope, _tag: "ToolCallInterrupted", turn, id, name })
   }
 }
 

@@ -69,7 +69,8 @@ export interface State {
   /** The model's last text. */
   text: string
   finishReason: FinishReason
-  lastToolCalls: ReadonlyArray<string>
+  /** The calls of the last turn. */
+  lastCalls: ReadonlyArray<PendingCall>
   /** Answers that did not match the output schema. */
   rejections: number
 }
@@ -85,7 +86,7 @@ const CallModel: Command = { _tag: "CallModel" }
 const DecodeOutput: Command = { _tag: "DecodeOutput" }
 const Complete: Command = { _tag: "Complete" }
 
-const none: ReadonlyArray<string> = []
+const none: ReadonlyArray<PendingCall> = []
 
 /** The state before anything has happened. */
 export const initial = (): State => ({
@@ -97,7 +98,7 @@ export const initial = (): State => ({
   turns: 0,
   text: "",
   finishReason: "unknown",
-  lastToolCalls: none,
+  lastCalls: none,
   rejections: 0
 })
 
@@ -114,8 +115,8 @@ export const decide = (policy: Policy, state: State, elapsedMillis: number): Com
     case "answered":
       return policy.hasOutput ? DecodeOutput : Complete
     default: {
-      const { lastToolCalls, turns, usage } = state
-      const stop = policy.stopWhen.check({ turns, usage, lastToolCalls, elapsedMillis })
+      const { lastCalls, turns, usage } = state
+      const stop = policy.stopWhen.check({ turns, usage, lastCalls, elapsedMillis })
       if (stop === undefined) return CallModel
       if (stop === "goal") return policy.hasOutput ? DecodeOutput : Complete
       return { _tag: "Fail", reason: stop }
@@ -197,11 +198,11 @@ const modelAnswered = (policy: Policy, state: State, event: ModelCallCompleted):
     if (part.type === "tool-call" && part.providerExecuted !== true) calls.push(pend(policy, state, part, event.turn))
   }
   if (calls.length === 0) {
-    state.lastToolCalls = none
+    state.lastCalls = none
     state.history = Histories.appendAssistant(state.history, content)
     state.phase = "answered"
   } else {
-    state.lastToolCalls = calls.map((call) => call.name)
+    state.lastCalls = calls
     state.pending = { content, calls, unanswered: calls.length }
     state.phase = "tools"
   }

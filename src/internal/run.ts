@@ -48,6 +48,8 @@ export interface Run {
   readonly startedAt: number
   /** The time of the events that are emitted, in milliseconds; {@link tick} brings it up to date. */
   now: number
+  /** What every event of the run begins with; `emit` gives it its offset and time. */
+  readonly envelope: Envelope
   offset: number
   /** Events that have not gone out yet. */
   buffer: Array<AgentEvent> | undefined
@@ -59,15 +61,14 @@ export interface Run {
   callIds: Set<string> | undefined
 }
 
-/** What every event of the run begins with. */
-export const head = (run: Run) => ({
-  runId: run.id,
-  parentRunId: run.parent?.id,
-  rootRunId: run.parent?.rootId,
-  agent: run.definition.name,
-  offset: run.offset++,
-  timestamp: run.now
-})
+interface Envelope {
+  readonly runId: string
+  readonly parentRunId: string | undefined
+  readonly rootRunId: string | undefined
+  readonly agent: string
+  readonly offset: number
+  readonly timestamp: number
+}
 
 /** Reads the clock: where something took time, and not for each of the events in between. */
 export const tick = (run: Run): number => (run.now = run.clock.currentTimeMillisUnsafe())
@@ -75,6 +76,10 @@ export const tick = (run: Run): number => (run.now = run.clock.currentTimeMillis
 /** Applies an event and passes it on. Nothing happens to a run that has ended: a late delta of a provider is lost. */
 export const emit = (run: Run, event: AgentEvent): void => {
   if (run.state.phase === "ended") return
+  // The event was made for this call, and nobody has seen it yet.
+  const own = event as { -readonly [K in "offset" | "timestamp"]: AgentEvent[K] }
+  own.offset = run.offset++
+  own.timestamp = run.now
   evolve(run.definition.policy, run.state, event)
   if (run.observer === undefined) return
   if (run.buffer !== undefined) {

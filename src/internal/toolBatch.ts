@@ -9,7 +9,7 @@ import type { ToolOutcome } from "../Toolbox.ts"
 import { invoke } from "../Toolbox.ts"
 import type { PendingCall } from "./machine.ts"
 import type { Run } from "./run.ts"
-import { emit, head, tick } from "./run.ts"
+import { emit, tick } from "./run.ts"
 
 /** The failure of a tool with `failureMode: "error"`, which ends the run. */
 export class ToolRaised {
@@ -54,12 +54,12 @@ const runCall = (run: Run, call: PendingCall): Effect.Effect<ToolRaised | undefi
   const { turns: turn } = run.state
   if (run.observer === undefined) return whenDone(invoke(run.toolbox, call), (outcome) => settle(run, call, outcome, 0))
   const startedAt = tick(run)
-  emit(run, { ...head(run), _tag: "ToolCallStarted", turn, id, name, params })
+  emit(run, { ...run.envelope, _tag: "ToolCallStarted", turn, id, name, params })
   const onProgress = (result: unknown) => {
     // A handler may have forked what still reports after it has answered.
     if (call.answer !== undefined) return
     tick(run)
-    emit(run, { ...head(run), _tag: "ToolCallProgressed", turn, id, name, result })
+    emit(run, { ...run.envelope, _tag: "ToolCallProgressed", turn, id, name, result })
   }
   return whenDone(invoke(run.toolbox, call, onProgress), (outcome) => settle(run, call, outcome, tick(run) - startedAt))
 }
@@ -80,10 +80,10 @@ const ended = (run: Run, call: PendingCall, outcome: ToolOutcome, durationMillis
   const { turns: turn } = run.state
   if (outcome.isFailure) {
     const { detail, kind, result } = outcome
-    return { ...head(run), _tag: "ToolCallFailed", turn, id, name, kind, result, detail, durationMillis }
+    return { ...run.envelope, _tag: "ToolCallFailed", turn, id, name, kind, result, detail, durationMillis }
   }
   const { modelOutput, result } = outcome
-  return { ...head(run), _tag: "ToolCallCompleted", turn, id, name, result, modelOutput, durationMillis }
+  return { ...run.envelope, _tag: "ToolCallCompleted", turn, id, name, result, modelOutput, durationMillis }
 }
 
 /** Answers a call in place of the tool. */
@@ -93,5 +93,5 @@ export const intercept = (run: Run, call: PendingCall, verdict: "replay" | "refu
   const detector = run.definition.policy.loopDetector
   if (observed === undefined || kind === undefined || detector === undefined || loops === undefined) return
   const { isFailure, message } = LoopDetector.answer(detector, loops, observed, verdict, kind)
-  emit(run, { ...head(run), _tag: "LoopDetected", turn, id, name, params, verdict, kind, message, isFailure })
+  emit(run, { ...run.envelope, _tag: "LoopDetected", turn, id, name, params, verdict, kind, message, isFailure })
 }

@@ -259,10 +259,10 @@ const told = (events: ReadonlyArray<AgentEvent>) => {
       ? { ...message, content: message.content.map((part) => ("id" in part && results.get(part.id)) || part) }
       : message
   )
-  const lastToolCalls = History.toolCalls(content).map((call) => call.name)
+  const lastCalls = History.toolCalls(content)
   return {
     run: { history: answered, usage, turns, text },
-    view: { turns, usage, lastToolCalls, elapsedMillis: 0 },
+    view: { turns, usage, lastCalls, elapsedMillis: 0 },
     rejections
   }
 }
