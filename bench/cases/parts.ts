@@ -38,6 +38,7 @@ export const parts: ReadonlyArray<Case> = [
     "generator_closure",
     "Effect.gen with a generator function made anew",
     () => () =>
+      // @effect-diagnostics-next-line unnecessaryEffectGen:off
       Effect.gen(function* () {
         return yield* Effect.succeed(1)
       })
