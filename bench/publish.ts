@@ -401,6 +401,10 @@ has its result checked before and after it is timed. The interval is that of 1,0
 the slowest percentile of the batches. The floor is the same work in plain async/await, without events, typed errors,
 cancellation, bounds, timeouts or schemas (\`bench/floor.ts\`).
 
+Ours and the floor were measured by \`npm run bench\`, Rust and the frameworks by \`npm run bench:peers\`: two programs, one
+after the other, not interleaved. On a noisy machine their ratios can be off by as much as two runs of one program differ.
+Record with \`npm run bench -- --json bench/results/suite.json\`; without \`--json\` nothing is kept.
+
 ## The original's benchmarks
 
 The contents of the timed region are those of the original: model, tools, agent and input are built in each operation,
