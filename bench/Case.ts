@@ -1,12 +1,20 @@
 /**
  * A benchmark case: the same work done by the library and by a plain async/await floor, each checked.
  */
+import type * as Tool from "effect/ai/Tool"
 import type * as Effect from "effect/Effect"
+
+/** What operations find in their context: the tool handler, from a Layer that the program provides once. */
+export type Services = Tool.Handler<"calculator">
 
 /** One way to do the work of a case: a single operation, and what its result has to be. */
 export type Variant =
   /** Runs inside one Effect runtime, `yield*`ed in a loop. */
-  | { readonly kind: "effect"; readonly operation: () => Effect.Effect<unknown, unknown>; readonly check: Check }
+  | {
+      readonly kind: "effect"
+      readonly operation: () => Effect.Effect<unknown, unknown, Services>
+      readonly check: Check
+    }
   /** Runs as a plain promise, `await`ed in a loop. */
   | { readonly kind: "promise"; readonly operation: () => Promise<unknown>; readonly check: Check }
 

@@ -16,17 +16,18 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { build } from "esbuild"
 import { median } from "simple-statistics"
-import { call, prepared } from "./cases/support.ts"
+import { call, Handlers, prepared } from "./cases/support.ts"
 
 /** Heap bytes per agent that waits for its model: at once, or after a turn with a tool call. */
 const memory = Effect.fnUntraced(function* (agents: number, withTool: boolean) {
-  const subject = prepared()
+  const calculator = prepared()
   const plain = Agent.make("helper", { instructions: "You are a test agent" })
   const start = () =>
     withTool
-      ? Agent.run(subject.agent, "Calculate").pipe(
-          Effect.provideService(Llm, ScriptedLlm.make([call(5, 3), () => Effect.never])),
-          Effect.provideContext(subject.context)
+      ? Effect.provideService(
+          Agent.run(calculator, "Calculate"),
+          Llm,
+          ScriptedLlm.make([call(5, 3), () => Effect.never])
         )
       : Effect.provideService(Agent.run(plain, "Hi"), Llm, ScriptedLlm.make([() => Effect.never]))
   const fork = (count: number) =>
@@ -120,7 +121,10 @@ const [what, count, variant] = process.argv.slice(2)
 
 const program: Effect.Effect<unknown> =
   what === "memory"
-    ? Effect.map(memory(Number(count), variant === "tool"), (bytesPerAgent) => ({ bytesPerAgent }))
+    ? memory(Number(count), variant === "tool").pipe(
+        Effect.map((bytesPerAgent) => ({ bytesPerAgent })),
+        Effect.provide(Handlers)
+      )
     : all()
 
 Effect.runPromise(program).then((result) => {

@@ -6,7 +6,7 @@
 import { getHeapStatistics } from "node:v8"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { Variant } from "./Case.ts"
+import type { Services, Variant } from "./Case.ts"
 
 /** µs per operation, one figure per batch. */
 export const Samples = Schema.Struct({
@@ -61,7 +61,7 @@ const verify = Effect.fnUntraced(function* (variant: Variant) {
   if (issue !== undefined) return yield* new WrongResult({ issue })
 })
 
-type Batch = (operations: number) => Effect.Effect<void, unknown>
+type Batch = (operations: number) => Effect.Effect<void, unknown, Services>
 
 const batchOf = (variant: Variant): Batch => {
   if (variant.kind === "effect") {

@@ -7,6 +7,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { find } from "./cases/index.ts"
+import { Handlers } from "./cases/support.ts"
 import { measure } from "./measure.ts"
 
 const [name, variant, effort] = process.argv.slice(2)
@@ -18,4 +19,9 @@ const program =
     ? Effect.die(`No variant '${variant}' of case '${name}'`)
     : measure(make(), JSON.parse(effort))
 
-NodeRuntime.runMain(Effect.flatMap(program, (samples) => Console.log(JSON.stringify(samples))))
+NodeRuntime.runMain(
+  program.pipe(
+    Effect.flatMap((samples) => Console.log(JSON.stringify(samples))),
+    Effect.provide(Handlers)
+  )
+)

@@ -179,7 +179,7 @@ export const make = <
   Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]> | OutputSchema["DecodingServices"] | RI
 > => {
   const { maxTokens, model, output, seed, stop, temperature, toolChoice = "auto", topP } = options
-  const toolkit = compile(options.toolkit ?? Toolkit.empty)
+  const toolkit = options.toolkit === undefined ? noTools : compile(options.toolkit)
   require("name", name !== "", "must not be empty")
   require("toolConcurrency", (options.toolConcurrency ?? 1) >= 1, "must be at least 1")
   require("outputRetries", (options.outputRetries ?? 0) >= 0, "must not be negative")
@@ -212,6 +212,7 @@ export const make = <
   return { [TypeId]: undefined, name, definition, outputSchema: output ?? Schema.String } as never
 }
 
+const noTools = compile(Toolkit.empty)
 const defaultDetector = LoopDetector.make()
 
 const require = (field: string, holds: boolean, issue: string): void => {

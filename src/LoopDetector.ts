@@ -121,9 +121,10 @@ export type Verdict = "allow" | "replay" | "refuse" | "stop"
  */
 export interface State {
   readonly calls: Map<string, CallRecord>
-  readonly tools: Map<string, ToolRecord>
-  /** The last results of repeatable calls. */
-  readonly polls: Map<string, { result: unknown }>
+  /** What is remembered of tools; made with the first failure. */
+  tools: Map<string, ToolRecord> | undefined
+  /** The last results of repeatable calls; made with the first. */
+  polls: Map<string, { result: unknown }> | undefined
   /** Counts new effects. A success is repeated only while no new effect has happened since. */
   effects: number
   /** Counts successes that may have changed something, first or not. A result is fresh until the next one. */
@@ -262,8 +263,8 @@ const setting = (field: string, least: number, value: number): number => {
  */
 export const initial = (): State => ({
   calls: new Map(),
-  tools: new Map(),
-  polls: new Map(),
+  tools: undefined,
+  polls: undefined,
   effects: 0,
   changes: 0,
   changing: 0,
@@ -327,7 +328,7 @@ export const keyOf = (rule: Rule | undefined, tool: string, params: unknown): st
 export const observe = (self: LoopDetector, state: State, call: Call): Verdict => {
   if (call.repeatable === true) return "allow"
   const record = recall(state.calls, call.key, self.window, newCallRecord)
-  const tool = state.tools.get(call.tool)
+  const tool = state.tools?.get(call.tool)
   const kind = blame(self, state, record, tool)
   if (kind === undefined) {
     record.running = true
@@ -398,8 +399,9 @@ export const settle = (
 
 /** A repeatable call succeeded. If it has something new to say, other calls may have too. */
 const reported = (self: LoopDetector, state: State, call: Call, result: unknown): void => {
-  const isNew = !state.polls.has(call.key)
-  const poll = recall(state.polls, call.key, self.window, () => ({ result }))
+  const polls = (state.polls ??= new Map())
+  const isNew = !polls.has(call.key)
+  const poll = recall(polls, call.key, self.window, () => ({ result }))
   if (!isNew && isSame(poll.result, result)) return
   poll.result = result
   state.effects++
@@ -408,7 +410,7 @@ const reported = (self: LoopDetector, state: State, call: Call, result: unknown)
 const isSame = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b)
 
 const failed = (self: LoopDetector, state: State, call: Call, record: CallRecord): void => {
-  const tool = recall(state.tools, call.tool, self.window, newToolRecord)
+  const tool = recall((state.tools ??= new Map()), call.tool, self.window, newToolRecord)
   const error = canonical(record.result)
   const isAgain = tool.failedAt === state.progress && tool.error === error
   // Calls of one turn were made before the model could learn from any of them.
@@ -477,7 +479,7 @@ export interface Answer {
  */
 export const answer = (self: LoopDetector, state: State, call: Call, verdict: Verdict, kind: LoopKind): Answer => {
   if (verdict !== "replay") return { message: refusal(call), isFailure: true }
-  if (kind === "same-error") return { message: lastError(call, state.tools.get(call.tool)), isFailure: true }
+  if (kind === "same-error") return { message: lastError(call, state.tools?.get(call.tool)), isFailure: true }
   const record = state.calls.get(call.key)
   // Functions, because `$` in a result must not act as a replacement pattern.
   const message = self.message

@@ -180,7 +180,6 @@ export const merge = <const Toolkits extends ReadonlyArray<Toolkit.Any>>(
 /** A toolkit whose tools are compiled when they are first called. @internal */
 export interface Compiled {
   readonly tools: ReadonlyArray<Tool.Any>
-  readonly names: ReadonlyArray<string>
   readonly byName: Readonly<Record<string, Tool.Any>>
   readonly compiled: Map<string, CompiledTool>
 }
@@ -188,11 +187,10 @@ export interface Compiled {
 /** A tool with its codecs and settings. @internal */
 export interface CompiledTool extends Settings {
   readonly tool: Tool.Any
+  /** Where the context has the handler. */
+  readonly handler: Context.Key<unknown, Tool.Handler<string>>
   readonly decode: Codec
-  /** The same, but failing with all issues. */
-  readonly decodeAll: Codec
   readonly encodeSuccess: Codec
-  readonly encodeFailure: Codec
 }
 
 type Codec = (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
@@ -217,7 +215,6 @@ export interface Bound {
 /** @internal */
 export const compile = (toolkit: Toolkit.Any): Compiled => ({
   tools: Object.values(toolkit.tools),
-  names: Object.keys(toolkit.tools),
   byName: toolkit.tools,
   compiled: new Map()
 })
@@ -234,10 +231,10 @@ export const lookup = (self: Compiled, name: string): CompiledTool | undefined =
 const compileTool = (tool: Tool.Any): CompiledTool => ({
   ...settings(tool),
   tool,
+  // Toolkits put handlers under the ids of their tools.
+  handler: { key: tool.id } as Context.Key<unknown, Tool.Handler<string>>,
   decode: decoder(tool.parametersSchema),
-  decodeAll: explainer(tool.parametersSchema),
-  encodeSuccess: encoder(tool.successSchema),
-  encodeFailure: encoder(tool.failureSchema)
+  encodeSuccess: encoder(tool.successSchema)
 })
 
 const settings = (tool: Tool.Any): Settings => (tool.annotations.mapUnsafe.size === 0 ? plain : annotated(tool))
@@ -271,6 +268,7 @@ const cached = (make: (schema: Schema.Codec<unknown, unknown>) => Codec) => {
 }
 
 const decoder = cached((schema) => Schema.decodeUnknownEffect(Schema.toCodecJson(schema)))
+/** A decoder that fails with all issues, not with the first. */
 const explainer = cached((schema) => Schema.decodeUnknownEffect(Schema.toCodecJson(schema), { errors: "all" }))
 const encoder = cached((schema) => Schema.encodeUnknownEffect(Schema.toCodecJson(schema)))
 
@@ -310,8 +308,8 @@ const whenDone = <A, E, B>(
 ): Effect.Effect<B> => (Exit.isExit(effect) ? f(effect as Exit.Exit<A, E>) : Effect.flatMap(Effect.exit(effect), f))
 
 /** All that is wrong with arguments. The first look stops at the first issue, which is cheaper for good ones. */
-const explain = ({ decodeAll, tool }: CompiledTool, params: unknown): Effect.Effect<ToolOutcome> =>
-  whenDone(decodeAll(params), (exit) =>
+const explain = ({ tool }: CompiledTool, params: unknown): Effect.Effect<ToolOutcome> =>
+  whenDone(explainer(tool.parametersSchema)(params), (exit) =>
     Effect.succeed(invalidParams(tool.name, Exit.isFailure(exit) ? messageOf(exit.cause) : "they are not stable"))
   )
 
@@ -350,7 +348,7 @@ const failed = (compiled: CompiledTool, error: unknown): Effect.Effect<ToolOutco
   if (AiError.isAiError(error) || AiError.isAiErrorReason(error)) {
     return Effect.succeed(failure("failure", { error: error.message }, undefined, raised))
   }
-  return whenDone(compiled.encodeFailure(error), (encoded) => {
+  return whenDone(encoder(compiled.tool.failureSchema)(error), (encoded) => {
     if (Exit.isFailure(encoded)) return Effect.succeed(defect(`Invalid failure: ${messageOf(encoded.cause)}`, raised))
     const limited = limit(encoded.value, compiled.maxResultSize)
     return Effect.succeed(
@@ -369,7 +367,7 @@ const execute = (
   params: unknown,
   onProgress: ((result: unknown) => void) | undefined
 ): Effect.Effect<unknown, unknown> => {
-  const handler = self.context.mapUnsafe.get(compiled.tool.id) as Tool.Handler<string> | undefined
+  const handler = Context.getOrUndefined(self.context, compiled.handler)
   if (handler === undefined) return Effect.die(`No handler for tool '${call.name}' in the context`)
   const handlerContext = {
     toolCallId: call.id,
@@ -473,7 +471,8 @@ type Raised = { readonly error: unknown } | undefined
 const failure = (kind: ToolFailureKind, result: unknown, detail?: string, raised?: Raised) =>
   ({ isFailure: true, kind, result, detail, raised }) as const
 
-const unknownTool = ({ names }: Compiled, name: string): ToolOutcome => {
+const unknownTool = ({ byName }: Compiled, name: string): ToolOutcome => {
+  const names = Object.keys(byName)
   const known = names.length === 0 ? "There are no tools." : `The tools are: ${names.join(", ")}.`
   return failure("unknown-tool", `There is no tool '${cut(name, quoteSize)}'. ${known}`)
 }

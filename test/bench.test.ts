@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Variant } from "../bench/Case.ts"
 import { agentsName, cases, find, named, turnsName } from "../bench/cases/index.ts"
+import { Handlers } from "../bench/cases/support.ts"
 import { measure } from "../bench/measure.ts"
 import { machine, summarize, table } from "../bench/report.ts"
 
@@ -18,7 +19,7 @@ describe("every bench case", () => {
           assert.strictEqual(variant.check(yield* run(variant)), undefined)
           assert.strictEqual(variant.check(yield* run(variant)), undefined)
         }
-      })
+      }).pipe(Effect.provide(Handlers))
     )
   }
 
@@ -40,7 +41,7 @@ describe("measuring", () => {
       assert.strictEqual(samples.cpu.length, 3)
       assert.strictEqual(samples.wall.length, 3)
       assert.isTrue(samples.wall.every((micros) => micros > 0))
-    })
+    }).pipe(Effect.provide(Handlers))
   )
 
   it.effect("refuses a case whose result is wrong", () =>
@@ -52,7 +53,7 @@ describe("measuring", () => {
         )
       )
       assert.deepInclude(error, { _tag: "WrongResult", issue: "expected 2" })
-    })
+    }).pipe(Effect.provide(Handlers))
   )
 })
 

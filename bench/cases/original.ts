@@ -17,7 +17,7 @@ import {
   floorCall,
   floorRun,
   floorTool,
-  handlers,
+  Handlers,
   makeToolkit,
   prepared,
   ran,
@@ -62,10 +62,10 @@ const singleToolPrepared: Case = {
   name: "agent_execution_single_tool/prepared",
   describes: "the same run of an agent and tools made once, as an application has them: model and input are built",
   ours: () => {
-    const subject = prepared()
+    const agent = prepared()
     return {
       kind: "effect",
-      operation: () => runPrepared(subject, [call(5, 3), "The result is 8"], "Calculate 5 + 3"),
+      operation: () => runPrepared(agent, [call(5, 3), "The result is 8"], "Calculate 5 + 3"),
       check: ran("The result is 8", 1)
     }
   },
@@ -109,9 +109,8 @@ const toolOverhead: Case = {
     operation: () => {
       const toolkit = makeToolkit()
       const params = { operation: "add", a: 5, b: 3 }
-      return Effect.provideContext(
-        Effect.flatMap(Toolbox.make(toolkit), (toolbox) => toolbox.call({ id: "call_1", name: "calculator", params })),
-        handlers
+      return Effect.flatMap(Toolbox.make(toolkit), (toolbox) =>
+        toolbox.call({ id: "call_1", name: "calculator", params })
       )
     },
     check: (result) => expect("8", (result as { result: { result: number } }).result.result === 8)
@@ -149,7 +148,7 @@ const toolPrepared: Case = {
   name: "tool_execution_overhead/prepared",
   describes: "look a tool of a toolbox up and run it once, arguments and result validated",
   ours: () => {
-    const toolbox = Effect.runSync(Effect.provideContext(Toolbox.make(makeToolkit()), handlers))
+    const toolbox = Effect.runSync(Effect.provide(Toolbox.make(makeToolkit()), Handlers))
     return {
       kind: "effect",
       operation: () => toolbox.call({ id: "call_1", name: "calculator", params: { operation: "add", a: 5, b: 3 } }),

@@ -8,11 +8,11 @@ export const turns = (count: number): Case => ({
   describes: `a run of ${count} tool turns, one call each, all different`,
   per: { unit: "turn", count },
   ours: () => {
-    const subject = prepared(StopCondition.maxTurns(count + 1))
+    const agent = prepared(StopCondition.maxTurns(count + 1))
     const script = [...Array.from({ length: count }, (_, i) => call(i, 1)), "done"]
     return {
       kind: "effect",
-      operation: () => runPrepared(subject, script, "go"),
+      operation: () => runPrepared(agent, script, "go"),
       check: ran("done", count)
     }
   },

@@ -5,7 +5,6 @@ import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 /** What the cases share: the tool of the original's benchmarks, in the library's terms and in the floor's. */
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Check } from "../Case.ts"
@@ -20,12 +19,10 @@ export const makeToolkit = () =>
   Toolkit.make(Tool.make("calculator", { description: "Performs arithmetic operations", parameters, success }))
 
 /**
- * The handler. Tools come from Layers, and an application builds a Layer once: this is the context that it makes. It
- * serves every toolkit made by {@link makeToolkit}, because a handler is found by the tool's name.
+ * The handler. Tools come from Layers, and an application builds and provides its Layers once. It serves every toolkit
+ * made by {@link makeToolkit}, because a handler is found by the tool's name.
  */
-export const handlers = Effect.runSync(
-  makeToolkit().toHandlers({ calculator: ({ a, b }) => Effect.succeed({ result: a + b }) })
-)
+export const Handlers = makeToolkit().toLayer({ calculator: ({ a, b }) => Effect.succeed({ result: a + b }) })
 
 export const call = (a: number, b: number): ScriptedLlm.ScriptedCall => ({
   tool: "calculator",
@@ -44,21 +41,19 @@ export const runPlain = (text: string, input: string, name = "test_agent") => {
 export const runWithTool = (script: ReadonlyArray<ScriptedLlm.Turn>, input: string) => {
   const toolkit = makeToolkit()
   const agent = Agent.make("test_agent", { instructions, toolkit, streaming: true })
-  return Effect.provideContext(Agent.run(agent, input), Context.add(handlers, Llm, ScriptedLlm.make(script)))
+  return Effect.provideService(Agent.run(agent, input), Llm, ScriptedLlm.make(script))
 }
 
 /** An agent with a tool, made once, as an application has it. */
-export const prepared = (stopWhen?: StopCondition.StopCondition) => ({
-  agent: Agent.make("test_agent", { instructions, toolkit: makeToolkit(), streaming: true, stopWhen }),
-  context: handlers
-})
+export const prepared = (stopWhen?: StopCondition.StopCondition) =>
+  Agent.make("test_agent", { instructions, toolkit: makeToolkit(), streaming: true, stopWhen })
 
 /** Builds a model and runs a prepared agent on it. */
 export const runPrepared = (
-  { agent, context }: ReturnType<typeof prepared>,
+  agent: ReturnType<typeof prepared>,
   script: ReadonlyArray<ScriptedLlm.Turn>,
   input: string
-) => Effect.provideContext(Agent.run(agent, input), Context.add(context, Llm, ScriptedLlm.make(script)))
+) => Effect.provideService(Agent.run(agent, input), Llm, ScriptedLlm.make(script))
 
 /** A run's answer and the number of tools it ran. */
 export const ran =

@@ -5,7 +5,6 @@ import { Llm } from "effect-agent-runtime/Llm"
 import * as LoopDetector from "effect-agent-runtime/LoopDetector"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 /** What users meet beyond the original's benchmarks: watched runs, many calls in one turn, long answers, many agents. */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -41,15 +40,14 @@ const watchedRun = (subscribers: number): Case => ({
   name: `events/${subscribers}_subscribers`,
   describes: `the prepared one-tool run with a hub in the context and ${subscribers} subscribers that receive every event`,
   ours: () => {
-    const { agent, context } = prepared()
+    const agent = prepared()
     const { counts, hub } = watchedHub(subscribers)
-    const watched = Context.add(context, EventHub.EventHub, hub)
     let runs = 0
     return {
       kind: "effect",
       operation: () => {
         runs++
-        return runPrepared({ agent, context: watched }, oneTool, "Calculate 5 + 3")
+        return Effect.provideService(runPrepared(agent, oneTool, "Calculate 5 + 3"), EventHub.EventHub, hub)
       },
       check: (result) =>
         ran("The result is 8", 1)(result)
@@ -66,10 +64,10 @@ const parallelTools = (count: number): Case => {
     describes: `a run with ${count} tool calls in one turn`,
     per: { unit: "call", count },
     ours: () => {
-      const subject = prepared()
+      const agent = prepared()
       return {
         kind: "effect",
-        operation: () => runPrepared(subject, [calls, "done"], "go"),
+        operation: () => runPrepared(agent, [calls, "done"], "go"),
         check: ran("done", count)
       }
     },

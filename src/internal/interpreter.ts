@@ -150,14 +150,8 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
         const congested = congestion(run)
         if (congested !== undefined) yield* congested
         announceTurn(run)
-        const exit = yield* Effect.exit(requestModel(run, llm, instructions))
-        if (Exit.isFailure(exit)) {
-          const error = Cause.findError(exit.cause)
-          return yield* Result.isSuccess(error)
-            ? Effect.fail(modelFailed(run, error.success))
-            : Effect.failCause(error.failure)
-        }
-        modelAnswered(run, exit.value)
+        const calling = requestModel(run, llm, instructions)
+        modelAnswered(run, yield* Effect.catch(calling, (error) => Effect.fail(modelFailed(run, error))))
         break
       }
       case "AnswerCalls": {
@@ -207,7 +201,7 @@ const announceTurn = (run: Run): void => {
   if (run.observer === undefined) return
   const { definition, state } = run
   const turn = state.turns + 1
-  const tools = definition.toolkit.names
+  const tools = definition.toolkit.tools.map((tool) => tool.name)
   tick(run)
   emit(run, { ...run.envelope, _tag: "TurnStarted", turn })
   emit(run, { ...run.envelope, _tag: "ModelCallStarted", turn, messages: state.history.length, tools })

@@ -34,7 +34,7 @@ const sortedObject = (value: Record<string, unknown>, depth: number): Record<str
   let keys = Object.keys(value)
   let copy: Record<string, unknown> | undefined
   for (let i = 1; i < keys.length && copy === undefined; i++) if (keys[i - 1]! > keys[i]!) copy = {}
-  if (copy !== undefined) keys = keys.toSorted()
+  if (copy !== undefined) keys = inOrder(keys)
   for (let i = 0; i < keys.length; i++) {
     const key = keys[i]!
     const member = sorted(value[key], depth + 1)
@@ -45,6 +45,18 @@ const sortedObject = (value: Record<string, unknown>, depth: number): Record<str
     if (copy !== undefined) put(copy, key, member)
   }
   return copy ?? value
+}
+
+/** Sorts keys. A few, as nearly all objects have, are sorted by insertion: the general sort allocates a lot. */
+const inOrder = (keys: Array<string>): Array<string> => {
+  if (keys.length > 16) return keys.toSorted()
+  for (let i = 1; i < keys.length; i++) {
+    const key = keys[i]!
+    let at = i
+    for (; at > 0 && keys[at - 1]! > key; at--) keys[at] = keys[at - 1]!
+    keys[at] = key
+  }
+  return keys
 }
 
 const put = (object: Record<string, unknown>, key: string, value: unknown): void => {

@@ -319,7 +319,7 @@ const memory = (self: LoopDetector, trace: Trace, rules: Rules): Violations => {
   const state = Loops.initial()
   for (const [turn, steps] of trace.entries()) {
     playTurn(self, state, steps, turn, rules)
-    const sizes = [state.calls.size, state.tools.size, state.polls.size]
+    const sizes = [state.calls.size, state.tools?.size ?? 0, state.polls?.size ?? 0]
     if (Math.max(...sizes) > self.window) return [`law 5: ${sizes} are remembered in a window of ${self.window}`]
   }
   return []

@@ -84,7 +84,7 @@ export const make = (script: ReadonlyArray<Turn>, otherwise?: Turn): ScriptedLlm
 
   const respond = (turn: Turn, request: LlmRequest, onDelta: OnDelta): Effect.Effect<LlmResponse, AiError.AiError> => {
     if (typeof turn === "string") {
-      if (onDelta !== undefined) for (const delta of words(turn)) onDelta({ type: "text", delta })
+      if (onDelta !== undefined) streamWords("text", turn, onDelta)
       return Effect.succeed(response([{ type: "text", text: turn }], "stop", defaultTokens))
     }
     if (typeof turn === "function") {
@@ -131,21 +131,18 @@ const response = (content: AssistantContent, finishReason: Response.FinishReason
   model: "scripted"
 })
 
-/** The words of a text with the space behind each, so that they join to the text again. */
-const words = (text: string): ReadonlyArray<string> => {
-  const found: Array<string> = []
+/** Each word with the space behind it, so that they join to the text again. */
+const streamWords = (type: "text" | "reasoning", text: string, onDelta: (delta: Delta) => void): void => {
   for (let start = 0; start < text.length;) {
     const space = text.indexOf(" ", start)
     const end = space === -1 ? text.length : space + 1
-    found.push(text.slice(start, end))
+    onDelta({ type, delta: text.slice(start, end) })
     start = end
   }
-  return found
 }
 
 const stream = (part: AssistantContent[number], onDelta: (delta: Delta) => void): void => {
-  if (part.type === "text") for (const delta of words(part.text)) onDelta({ type: "text", delta })
-  if (part.type === "reasoning") for (const delta of words(part.text)) onDelta({ type: "reasoning", delta })
+  if (part.type === "text" || part.type === "reasoning") streamWords(part.type, part.text, onDelta)
   if (part.type === "tool-call") {
     const { id, name, params } = part
     // A text is what a model wrote that did not write JSON.
