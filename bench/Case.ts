@@ -14,6 +14,8 @@ export type Variant =
       readonly kind: "effect"
       readonly operation: () => Effect.Effect<unknown, unknown, Services>
       readonly check: Check
+      /** What to do when the case is over. */
+      readonly close?: Effect.Effect<void>
     }
   /** Runs as a plain promise, `await`ed in a loop. */
   | { readonly kind: "promise"; readonly operation: () => Promise<unknown>; readonly check: Check }

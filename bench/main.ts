@@ -19,7 +19,7 @@ import type { Case } from "./Case.ts"
 import { agentsName, cases, find, named as allCases, turnsName } from "./cases/index.ts"
 import type { Effort } from "./measure.ts"
 import { Samples } from "./measure.ts"
-import { machine, Results, type Row, summarize, table } from "./report.ts"
+import { machine, Results, rowOf, table } from "./report.ts"
 
 const quick: Effort = { batches: 5, batchMillis: 20, warmUpMillis: 150 }
 const thorough: Effort = { batches: 20, batchMillis: 50, warmUpMillis: 1200 }
@@ -39,27 +39,25 @@ const measureApart = Effect.fnUntraced(function* (name: string, variant: "ours" 
 })
 
 const run = Effect.fnUntraced(function* (selected: ReadonlyArray<Case>, effort: Effort, rounds: number) {
-  const variants = selected.flatMap(({ floor, name }) => [
+  const variantsOf = ({ floor, name }: Case) => [
     { name, variant: "ours" as const },
     ...(floor === undefined ? [] : [{ name, variant: "floor" as const }])
-  ])
+  ]
   const samples = new Map<string, Array<Samples>>()
-  const total = variants.length * rounds
+  const total = selected.flatMap(variantsOf).length * rounds
   let done = 0
   for (let round = 0; round < rounds; round++) {
-    const shift = Math.floor((round * variants.length) / rounds)
-    for (const { name, variant } of [...variants.slice(shift), ...variants.slice(0, shift)]) {
+    const shift = Math.floor((round * selected.length) / rounds)
+    for (const { name, variant } of [...selected.slice(shift), ...selected.slice(0, shift)].flatMap(variantsOf)) {
       yield* progress(done++, total, `${name} ${variant}`)
       const key = `${name} ${variant}`
       samples.set(key, [...(samples.get(key) ?? []), yield* measureApart(name, variant, effort)])
     }
   }
   yield* progress(total, total, "")
-  return selected.map((case_): Row => {
-    const ours = summarize(samples.get(`${case_.name} ours`) ?? [])
-    const floor = samples.get(`${case_.name} floor`)
-    return { case_, ours, floor: floor === undefined ? undefined : summarize(floor) }
-  })
+  return selected.map((case_) =>
+    rowOf(case_, samples.get(`${case_.name} ours`) ?? [], samples.get(`${case_.name} floor`) ?? [])
+  )
 })
 
 /** A progress bar on terminals, nothing elsewhere. */

@@ -51,6 +51,7 @@ export const measure = Effect.fnUntraced(function* (variant: Variant, effort: Ef
     samples.bytes.push(bytes / operations)
   }
   yield* verify(variant)
+  if (variant.kind === "effect" && variant.close !== undefined) yield* variant.close
   return samples
 })
 

@@ -27,7 +27,15 @@ export const Results = Schema.Struct({
     platform: Schema.String,
     effect: Schema.String
   }),
-  rows: Schema.Array(Schema.Struct({ name: Schema.String, ours: Figures, floor: Schema.optional(Figures) }))
+  rows: Schema.Array(
+    Schema.Struct({
+      name: Schema.String,
+      ours: Figures,
+      floor: Schema.optional(Figures),
+      /** CPU time of ours over that of the floor: the median of the rounds. */
+      toFloor: Schema.optional(Schema.Finite)
+    })
+  )
 })
 export type Results = typeof Results.Type
 
@@ -35,7 +43,18 @@ export interface Row {
   readonly case_: Case
   readonly ours: Figures
   readonly floor: Figures | undefined
+  /** See {@link Results}. */
+  readonly toFloor: number | undefined
 }
+
+/** The row of a case from the samples of its rounds. */
+export const rowOf = (case_: Case, ours: ReadonlyArray<Samples>, floor: ReadonlyArray<Samples>): Row => ({
+  case_,
+  ours: summarize(ours),
+  floor: floor.length === 0 ? undefined : summarize(floor),
+  toFloor:
+    floor.length === 0 ? undefined : medianOf(ours.map((own, round) => medianOf(own.cpu) / medianOf(floor[round]!.cpu)))
+})
 
 export const summarize = (samples: ReadonlyArray<Samples>): Figures => ({
   cpu: figure(samples.flatMap(({ cpu }) => cpu)),
@@ -60,6 +79,7 @@ const figure = (values: ReadonlyArray<number>): Figure => {
 }
 
 const median = (sorted: Array<number>): number => quantileSorted(sorted, 0.5)
+const medianOf = (values: ReadonlyArray<number>): number => median(values.toSorted((a, b) => a - b))
 
 /** The same resamples for the same figures: a linear congruential generator (Numerical Recipes' constants). */
 const seeded = (): (() => number) => {
@@ -97,14 +117,14 @@ export const table = (title: string, rows: ReadonlyArray<Row>, before?: Results 
     "per unit",
     "report µs"
   ]
-  const body = rows.map(({ case_, floor, ours }) => [
+  const body = rows.map(({ case_, floor, ours, toFloor }) => [
     case_.name,
     interval(ours.cpu),
     number(ours.cpu.p99),
     number(ours.wall.median),
     bytes(ours.bytes.median),
     floor === undefined ? "–" : interval(floor.cpu),
-    floor === undefined ? "–" : `${(ours.cpu.median / floor.cpu.median).toFixed(2)}×`,
+    toFloor === undefined ? "–" : `${toFloor.toFixed(2)}×`,
     case_.per === undefined ? "–" : `${number(ours.cpu.median / case_.per.count)} / ${case_.per.unit}`,
     case_.published === undefined ? "–" : String(case_.published),
     ...(before === undefined ? [] : [compared(case_.name, ours, before)])

@@ -4,7 +4,7 @@ import type { Variant } from "../bench/Case.ts"
 import { agentsName, cases, find, named, turnsName } from "../bench/cases/index.ts"
 import { Handlers } from "../bench/cases/support.ts"
 import { measure } from "../bench/measure.ts"
-import { machine, summarize, table } from "../bench/report.ts"
+import { machine, rowOf, summarize, table } from "../bench/report.ts"
 
 const run = (variant: Variant) => (variant.kind === "effect" ? variant.operation() : Effect.promise(variant.operation))
 
@@ -18,6 +18,7 @@ describe("every bench case", () => {
           // Twice, because a case must not depend on being the first.
           assert.strictEqual(variant.check(yield* run(variant)), undefined)
           assert.strictEqual(variant.check(yield* run(variant)), undefined)
+          if (variant.kind === "effect" && variant.close !== undefined) yield* variant.close
         }
       }).pipe(Effect.provide(Handlers))
     )
@@ -58,24 +59,25 @@ describe("measuring", () => {
 })
 
 describe("the table", () => {
-  const flat = (micros: number) =>
-    summarize([{ cpu: [micros, micros, micros], wall: [micros], bytes: [2048], operations: 1 }])
+  const flat = (micros: number) => [{ cpu: [micros, micros, micros], wall: [micros], bytes: [2048], operations: 1 }]
 
   it("shows medians, intervals, ratios, units and the original's figures", () => {
     const case_ = { ...cases[0]!, name: "a case", published: 12.88, per: { unit: "agent", count: 2 } }
-    const lines = table("title", [{ case_, ours: flat(4), floor: flat(2) }]).split("\n")
+    const lines = table("title", [rowOf(case_, flat(4), flat(2))]).split("\n")
     assert.strictEqual(
       lines.at(-1)!.replaceAll(/ {2,}/g, " | "),
       "a case | 4.00 (4.00–4.00) | 4.00 | 4.00 | 2048 B | 2.00 (2.00–2.00) | 2.00× | 2.00 / agent | 12.88"
     )
   })
 
+  it("gives the median of the rounds' ratios, whatever the rounds themselves were like", () => {
+    const row = rowOf(cases[0]!, [...flat(4), ...flat(40), ...flat(9)], [...flat(2), ...flat(20), ...flat(2)])
+    assert.strictEqual(row.toFloor, 2)
+  })
+
   it("compares with earlier results", () => {
-    const before = { machine: machine("4.1.0"), rows: [{ name: cases[0]!.name, ours: flat(8) }] }
-    const rows = [
-      { case_: cases[0]!, ours: flat(4), floor: undefined },
-      { case_: cases[1]!, ours: flat(4), floor: undefined }
-    ]
+    const before = { machine: machine("4.1.0"), rows: [{ name: cases[0]!.name, ours: summarize(flat(8)) }] }
+    const rows = [rowOf(cases[0]!, flat(4), []), rowOf(cases[1]!, flat(4), [])]
     const [, , , first, second] = table("title", rows, before).split("\n")
     assert.match(first!, /0\.50×$/)
     assert.match(second!, /new$/)

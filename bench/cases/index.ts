@@ -3,9 +3,10 @@ import { original } from "./original.ts"
 import { parts } from "./parts.ts"
 import { scaling, turns } from "./scaling.ts"
 import { manyAgents, variants } from "./variants.ts"
+import { workerThreads } from "./workers.ts"
 
 /** The suite. */
-export const cases: ReadonlyArray<Case> = [...original, ...scaling, ...variants]
+export const cases: ReadonlyArray<Case> = [...original, ...scaling, ...variants, workerThreads(10_000)]
 
 /** All cases that have a name. */
 export const named: ReadonlyArray<Case> = [...cases, ...parts]

@@ -198,6 +198,26 @@ const hubThroughput = (subscribers: number, stalled: boolean): Case => ({
   }
 })
 
+const hubLatency = (subscribers: number): Case => ({
+  name: `hub_latency/${subscribers}_subscribers`,
+  describes: `one event from publish until the last of ${subscribers} subscribers has received it; see its wall time`,
+  per: { unit: "receipt", count: subscribers },
+  ours: () => {
+    const { counts, hub } = watchedHub(subscribers)
+    const event = [delta(0)]
+    let expected = 0
+    return {
+      kind: "effect",
+      operation: Effect.fnUntraced(function* () {
+        expected += subscribers
+        hub.publish(event)
+        while (counts.received < expected) yield* Effect.yieldNow
+      }),
+      check: () => expect("the event at all of them", counts.received === expected)
+    }
+  }
+})
+
 export const variants: ReadonlyArray<Case> = [
   ...[0, 1, 16].map(watchedRun),
   ...[10, 100].map(parallelTools),
@@ -211,5 +231,6 @@ export const variants: ReadonlyArray<Case> = [
   hubThroughput(1, false),
   hubThroughput(16, false),
   hubThroughput(100, false),
-  hubThroughput(100, true)
+  hubThroughput(100, true),
+  ...[1, 16, 100].map(hubLatency)
 ]

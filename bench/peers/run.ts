@@ -1,8 +1,9 @@
 /**
- * The peers: what the original and the frameworks that people would use instead take for the same scripted work.
+ * The peers: what the original and the frameworks that people would use instead take for the same scripted work, beside
+ * ours in the same run.
  *
- * Installs what is missing (npm, pip in a virtual environment, cargo), runs each peer in a fresh process, one after the
- * other, and writes the results to `bench/results/peers.json`. A peer that cannot be installed or run says why.
+ * Installs what is missing (npm, pip in a virtual environment, cargo), runs each peer in a fresh process per round, one
+ * after the other, and writes the results to `bench/results/peers.json`. A peer that cannot be installed or run says why.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -69,7 +70,26 @@ const python = (name: string, title: string): Peer => ({
   command: (effort) => [".venv/bin/python", "../suite.py", "peer.py", effort]
 })
 
+/** Ours twice: run by the benchmark's fiber, as an Effect app does, and through a promise, as the others are. */
+const ours: ReadonlyArray<Peer> = [
+  {
+    name: "effect-agent-runtime",
+    title: "effect-agent-runtime",
+    folder: ".",
+    installed: "ours.ts",
+    install: [],
+    command: (effort) => [process.execPath, "ours.ts", effort]
+  },
+  {
+    ...javascript("effect-agent-runtime", "effect-agent-runtime"),
+    variant: "as a promise",
+    installed: "peer.mjs",
+    install: []
+  }
+]
+
 const peers: ReadonlyArray<Peer> = [
+  ...ours,
   rust("multi-thread", "multi", "release"),
   rust("current-thread", "current", "release"),
   rust("multi-thread, LTO", "multi", "lto"),
@@ -96,7 +116,7 @@ const Line = Schema.Struct({
   version: Schema.String,
   language: Schema.Literals(["rust", "javascript", "python"]),
   notes: Schema.optional(Schema.Array(Schema.String)),
-  checks: Checks,
+  checks: Schema.optional(Checks),
   scenario: Schema.String,
   cpu: Schema.optional(Schema.Array(Schema.Finite)),
   wall: Schema.optional(Schema.Array(Schema.Finite)),
@@ -106,10 +126,17 @@ const Line = Schema.Struct({
 })
 type Line = typeof Line.Type
 
-const row = ({ bytes, cpu, failure, operations, scenario, wall }: Line): typeof Row.Type => {
-  if (cpu === undefined || wall === undefined) return { scenario, bytes, failure }
-  const figures = summarize([{ cpu, wall, bytes: [0], operations: operations ?? 1 }])
-  return { scenario, cpu: figures.cpu, wall: figures.wall, batches: cpu.length, operations }
+/** The figures of a scenario, from the lines of all rounds. */
+const row = (scenario: string, lines: ReadonlyArray<Line>): typeof Row.Type => {
+  const samples = lines.flatMap(({ cpu, operations, wall }) =>
+    cpu === undefined || wall === undefined ? [] : [{ cpu, wall, bytes: [0], operations: operations ?? 1 }]
+  )
+  const { bytes, failure, operations } = lines[0]!
+  if (samples.length === 0) {
+    return { scenario, bytes, failure: failure === undefined ? undefined : anonymous(failure) }
+  }
+  const { cpu, wall } = summarize(samples)
+  return { scenario, cpu, wall, batches: samples.flatMap((sample) => sample.cpu).length, operations }
 }
 
 // --- Running ---------------------------------------------------------------------------------------------------------
@@ -125,7 +152,7 @@ interface Effort {
 }
 
 const quick: Effort = { batches: 5, batchMillis: 20, warmUpMillis: 100, budgetMillis: 1000, long: false }
-const thorough: Effort = { batches: 12, batchMillis: 25, warmUpMillis: 800, budgetMillis: 4000, long: true }
+const thorough: Effort = { batches: 8, batchMillis: 25, warmUpMillis: 600, budgetMillis: 1500, long: true }
 
 const here = new URL(".", import.meta.url).pathname
 
@@ -202,13 +229,23 @@ const installed = Effect.fnUntraced(function* (peer: Peer) {
 
 const decodeLine = Schema.decodeUnknownOption(Schema.fromJsonString(Line))
 
-const measure = Effect.fnUntraced(function* (peer: Peer, effort: Effort, seconds: number) {
-  const { name, title, variant } = peer
+/** What a peer has printed in all rounds so far, and what went wrong in the last. */
+interface Heard {
+  readonly lines: ReadonlyArray<Line>
+  readonly failure: string | undefined
+}
+
+const measure = Effect.fnUntraced(function* (peer: Peer, effort: Effort, seconds: number, before: Heard | undefined) {
   const obstacle = yield* installed(peer)
-  if (obstacle !== undefined) return { name, title, variant, failure: obstacle, rows: [] } satisfies Outcome
+  if (obstacle !== undefined) return { lines: [], failure: obstacle } satisfies Heard
   const { failure, lines } = yield* runIn(peer.folder, peer.command(JSON.stringify(effort)), seconds)
-  const results = lines.flatMap((line) => Option.toArray(decodeLine(line)))
-  const first = results[0]
+  const heard = lines.flatMap((line) => Option.toArray(decodeLine(line)))
+  return { lines: [...(before?.lines ?? []), ...heard], failure: failure ?? before?.failure } satisfies Heard
+})
+
+const outcome = ({ name, title, variant }: Peer, { failure, lines }: Heard): Outcome => {
+  const first = lines[0]
+  const scenarios = Array.from(new Set(lines.map(({ scenario }) => scenario)))
   return {
     name,
     title,
@@ -218,11 +255,17 @@ const measure = Effect.fnUntraced(function* (peer: Peer, effort: Effort, seconds
     notes: first?.notes?.join(" "),
     checks: first?.checks,
     failure,
-    rows: results.map((line) =>
-      row({ ...line, failure: line.failure === undefined ? undefined : anonymous(line.failure) })
+    rows: scenarios.map((scenario) =>
+      row(
+        scenario,
+        lines.filter((line) => line.scenario === scenario)
+      )
     )
-  } satisfies Outcome
-})
+  }
+}
+
+const outcomesOf = (heard: ReadonlyMap<Peer, Heard>): ReadonlyArray<Outcome> =>
+  Array.from(heard, ([peer, lines]) => outcome(peer, lines))
 
 const versionOf = Effect.fnUntraced(function* (command: string) {
   const { failure, lines } = yield* runIn("", [command, "--version"], 10)
@@ -313,6 +356,7 @@ const command = Command.make(
       Flag.withDescription("Short batches: a first impression; writes no results without --json"),
       Flag.withDefault(false)
     ),
+    rounds: Flag.Int("rounds").pipe(Flag.withDescription("Processes per peer"), Flag.withDefault(2)),
     json: Flag.String("json").pipe(Flag.withDescription("Write the results to this file"), Flag.optional)
   },
   Effect.fnUntraced(function* (flags) {
@@ -320,13 +364,18 @@ const command = Command.make(
     if (selected.length === 0) return yield* Console.error(`No peer contains '${flags.only}'`)
     const recorded = flags.quick ? Option.none() : Option.some(`${here}../results/peers.json`)
     const file = Option.orElse(flags.json, () => recorded)
-    const outcomes: Array<Outcome> = []
-    for (const peer of selected) {
-      yield* Console.error(`${outcomes.length + 1}/${selected.length} ${peer.title} ${peer.variant ?? ""}`)
-      outcomes.push(yield* measure(peer, flags.quick ? quick : thorough, flags.quick ? 30 : 120))
-      if (Option.isSome(file)) yield* write(file.value, outcomes)
+    const rounds = flags.quick ? 1 : flags.rounds
+    const heard = new Map<Peer, Heard>()
+    for (let round = 0; round < rounds; round++) {
+      // Memory and other slow scenarios once: they do not vary.
+      const effort = flags.quick ? quick : { ...thorough, long: round === 0 }
+      for (const peer of selected) {
+        yield* Console.error(`round ${round + 1} of ${rounds}: ${peer.title} ${peer.variant ?? ""}`)
+        heard.set(peer, yield* measure(peer, effort, flags.quick ? 30 : 120, heard.get(peer)))
+        if (Option.isSome(file)) yield* write(file.value, outcomesOf(heard))
+      }
     }
-    yield* Console.log(table(outcomes))
+    yield* Console.log(table(outcomesOf(heard)))
   })
 ).pipe(Command.withDescription("Benchmarks of the original and of other frameworks, in µs of CPU per operation"))
 
