@@ -11,7 +11,7 @@
  * turn       = TurnStarted ModelCallStarted delta*
  *              (ModelCallCompleted (tool-call* TurnCompleted | OutputRejected? TurnCompleted)
  *              | ModelCallFailed | ModelCallInterrupted)
- * delta      = TextDelta | ReasoningDelta | ToolParamsDelta
+ * delta      = TextDelta | ReasoningDelta | ToolParamsDelta | ModelCallRetried
  * tool-call  = ToolCallStarted (ToolCallProgressed | ChildRunEnded)*
  *              (ToolCallCompleted | ToolCallFailed | ToolCallInterrupted)
  *              | LoopDetected | ToolCallInterrupted
@@ -117,6 +117,25 @@ export type ReasoningDelta = typeof ReasoningDelta.Type
  */
 export const ToolParamsDelta = Schema.TaggedStruct("ToolParamsDelta", { ...toolCall, delta: Schema.String })
 export type ToolParamsDelta = typeof ToolParamsDelta.Type
+
+/**
+ * An attempt to call the model failed and another follows, by a retry or with another model: the deltas of the turn so
+ * far count no more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ModelCallRetried = Schema.TaggedStruct("ModelCallRetried", {
+  ...turn,
+  /** The tag of the `AiError` reason that the attempt failed with. */
+  reason: Schema.String,
+  message: Schema.String,
+  /** How long the next attempt waits. */
+  delayMillis: Schema.Finite,
+  /** What answers next, if it is not the same model again. */
+  model: Schema.optional(Schema.String)
+})
+export type ModelCallRetried = typeof ModelCallRetried.Type
 
 /**
  * The model answered. `durationMillis` is 0 for unobserved runs.
@@ -342,6 +361,7 @@ export const AgentEvent = Schema.Union([
   TextDelta,
   ReasoningDelta,
   ToolParamsDelta,
+  ModelCallRetried,
   ModelCallCompleted,
   ModelCallFailed,
   ModelCallInterrupted,
@@ -398,6 +418,7 @@ const grammar: { readonly [Tag in AgentEvent["_tag"]]: readonly [Scope, Type] } 
   TextDelta: ["llm_request", "progress"],
   ReasoningDelta: ["llm_request", "progress"],
   ToolParamsDelta: ["llm_request", "progress"],
+  ModelCallRetried: ["llm_request", "progress"],
   ModelCallCompleted: ["llm_request", "completed"],
   ModelCallFailed: ["llm_request", "failed"],
   ModelCallInterrupted: ["llm_request", "canceled"],

@@ -11,9 +11,10 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import type * as Tool from "effect/ai/Tool"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type { History } from "./History.ts"
 import type { Tokens } from "./Usage.ts"
 
@@ -107,6 +108,24 @@ export type Delta =
   | { readonly type: "reasoning"; readonly delta: string }
   /** A piece of the JSON text of a tool call's arguments. */
   | { readonly type: "tool-params"; readonly id: string; readonly name: string; readonly delta: string }
+  | Restart
+
+/**
+ * Says that an attempt failed and another follows, of a retry or with another model: the pieces so far count no more.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Restart {
+  readonly type: "restart"
+  /** The tag of the `AiError` reason that the attempt failed with. */
+  readonly reason: string
+  readonly message: string
+  /** How long the next attempt waits. */
+  readonly delayMillis: number
+  /** What answers next, if it is not the same model again. */
+  readonly model: string | undefined
+}
 
 /**
  * One model call.
@@ -114,7 +133,7 @@ export type Delta =
  * **Details**
  *
  * With `onDelta` the provider streams: it calls the function synchronously for each piece as it arrives, in
- * order, and the joined text deltas equal the text of the response. Without it the provider may fetch the
+ * order, and the text deltas since the last {@link Restart}, joined, equal the text of the response. Without it the provider may fetch the
  * response in one piece. The Effect is lazy and can be run again (retries); interrupting it aborts the request.
  *
  * @category models
@@ -140,6 +159,38 @@ export class Llm extends Context.Service<Llm, { readonly generate: Generate }>()
  * @since 0.1.0
  */
 export const make = (generate: Generate): Llm["Service"] => ({ generate })
+
+/**
+ * What wraps a model in behaviour: retries, limits, a cache. Wrapping may need resources, calling does not.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export type Middleware<R = never> = (llm: Llm["Service"]) => Effect.Effect<Llm["Service"], never, R>
+
+/**
+ * Wraps the model of a layer. As in a pipe, each middleware wraps what stands before it: the first is nearest to the
+ * provider.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const withMiddleware =
+  <const All extends ReadonlyArray<Middleware<unknown>>>(...middleware: All) =>
+  <E, RIn>(layer: Layer.Layer<Llm, E, RIn>): Layer.Layer<Llm, E, RIn | Exclude<ServicesOf<All[number]>, Scope.Scope>> =>
+    Layer.provide(Layer.effect(Llm, Effect.flatMap(Llm, wrap(middleware))), layer)
+
+type ServicesOf<M> = M extends Middleware<infer R> ? R : never
+
+const wrap =
+  <All extends ReadonlyArray<Middleware<unknown>>>(middleware: All) =>
+  (llm: Llm["Service"]) =>
+    Effect.gen(function* () {
+      let wrapped = llm
+      // What it needs is in the list's type.
+      for (const one of middleware as ReadonlyArray<Middleware<ServicesOf<All[number]>>>) wrapped = yield* one(wrapped)
+      return wrapped
+    })
 
 /**
  * A layer with the model service that the function implements.

@@ -17,9 +17,9 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [3, ["internal/machine"]],
   // ports
   [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
-  [5, ["Toolbox"]],
+  [5, ["Toolbox", "internal/httpLlm"]],
   // engine
-  [6, ["internal/run"]],
+  [6, ["internal/run", "internal/wire/*"]],
   [7, ["internal/toolBatch"]],
   [8, ["internal/interpreter"]],
   // facade

@@ -39,6 +39,8 @@ export const step =
         return piece("text", event.delta)
       case "ReasoningDelta":
         return piece("reasoning", event.delta)
+      case "ModelCallRetried":
+        return line(`  ${paint("yellow", "↻")} ${printable(event.message)}`)
       case "ModelCallCompleted":
         return [{ ...state, model: event.model }, []]
       case "ToolCallStarted":

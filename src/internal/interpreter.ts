@@ -247,13 +247,17 @@ const ignore = () => {}
 const emitDelta = (run: Run, turn: number, piece: Delta): void => {
   // A provider may go on calling after its answer, or after it was given up.
   if (!run.calling || turn !== run.state.turns + 1) return
-  const { delta } = piece
   if (run.buffer === undefined) tick(run)
   switch (piece.type) {
     case "text":
-      return emit(run, { ...run.envelope, _tag: "TextDelta", turn, delta })
+      return emit(run, { ...run.envelope, _tag: "TextDelta", turn, delta: piece.delta })
     case "reasoning":
-      return emit(run, { ...run.envelope, _tag: "ReasoningDelta", turn, delta })
+      return emit(run, { ...run.envelope, _tag: "ReasoningDelta", turn, delta: piece.delta })
+    case "restart": {
+      const { delayMillis, message, model, reason } = piece
+      tick(run)
+      return emit(run, { ...run.envelope, _tag: "ModelCallRetried", turn, reason, message, delayMillis, model })
+    }
     case "tool-params":
       return emit(run, {
         ...run.envelope,
@@ -261,7 +265,7 @@ const emitDelta = (run: Run, turn: number, piece: Delta): void => {
         turn,
         id: run.callIds?.has(piece.id) === true ? renamed(piece.id, turn) : piece.id,
         name: piece.name,
-        delta
+        delta: piece.delta
       })
   }
 }

@@ -4,26 +4,17 @@
  *
  * @since 0.1.0
  */
-import * as AiError from "effect/ai/AiError"
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Sse from "effect/encoding/Sse"
-import * as HttpClient from "effect/http/HttpClient"
-import type * as HttpClientError from "effect/http/HttpClientError"
-import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import * as ChatRequest from "../internal/chatRequest.ts"
-import * as ChatResponse from "../internal/chatResponse.ts"
-import * as HttpAiError from "../internal/httpAiError.ts"
+import * as HttpLlm from "../internal/httpLlm.ts"
 import * as JsonSchema from "../internal/jsonSchema.ts"
+import * as ChatRequest from "../internal/wire/chatRequest.ts"
+import * as ChatResponse from "../internal/wire/chatResponse.ts"
 import * as Llm from "../Llm.ts"
 
 /**
@@ -32,7 +23,7 @@ import * as Llm from "../Llm.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options {
+export interface Options extends HttpLlm.Timeouts {
   /** The model that answers when a request does not name one. */
   readonly model: string
   /**
@@ -56,13 +47,6 @@ export interface Options {
    * models refuse the older name, and `max_tokens` elsewhere, where the newer one is often unknown.
    */
   readonly maxTokensField?: "max_tokens" | "max_completion_tokens" | undefined
-  /**
-   * The longest wait for a response to begin. Default: 5 minutes, because an answer that is not streamed begins when
-   * it is complete, and local servers read the whole prompt first.
-   */
-  readonly firstByteTimeout?: Duration.Input | undefined
-  /** The longest silence within a response. Default: 2 minutes. */
-  readonly idleTimeout?: Duration.Input | undefined
 }
 
 const openAiUrl = "https://api.openai.com/v1"
@@ -76,9 +60,6 @@ const endpoint = (baseUrl: string): string => {
   const version = /\/v\d\w*(\/|$)/.test(path) ? "" : "/v1"
   return `${base}${version}/chat/completions${query}`
 }
-
-// More than any answer has: a server that never stops must not fill the memory.
-const maxResponseBytes = 64 * 1024 * 1024
 
 /**
  * Makes a model service that speaks Chat Completions.
@@ -105,37 +86,19 @@ const maxResponseBytes = 64 * 1024 * 1024
  * @since 0.1.0
  */
 export const make = (options: Options): Effect.Effect<Llm.Llm["Service"], never, HttpClient.HttpClient> =>
-  Effect.map(HttpClient.HttpClient, (client) => {
-    const url = endpoint(options.baseUrl ?? openAiUrl)
-    const apiKey = options.apiKey === undefined ? "" : Redacted.value(options.apiKey).trim()
-    const connection: Connection = {
-      options,
-      // A request ends with the scope of its call, however that ends.
-      client: HttpClient.withScope(client),
-      template: HttpClientRequest.post(url, { headers: headers(options, apiKey) }),
-      origin: HttpAiError.origin("openai", url, apiKey),
-      firstByteTimeout: Duration.fromInputUnsafe(options.firstByteTimeout ?? "5 minutes"),
-      idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "2 minutes")
-    }
-    // Clients do not agree on what to make of a header that cannot be sent; some die.
-    return Llm.make(
-      /^[\x21-\x7e]*$/.test(apiKey)
-        ? (request, onDelta) => generate(connection, request, onDelta)
-        : () => Effect.fail(failure(new AiError.AuthenticationError({ kind: "InvalidKey", description: badKey })))
-    )
+  HttpLlm.make({
+    ...options,
+    module: "OpenAiLlm",
+    provider: "openai",
+    url: endpoint(options.baseUrl ?? openAiUrl),
+    apiKey: options.apiKey,
+    authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
+    headers: headers(options),
+    body: (request, isStream) => requestBody(options, request, isStream),
+    answer: ChatResponse.make
   })
 
-interface Connection {
-  readonly options: Options
-  readonly client: HttpClient.HttpClient.With<HttpClientError.HttpClientError, Scope.Scope>
-  readonly template: HttpClientRequest.HttpClientRequest
-  readonly origin: HttpAiError.Origin
-  readonly firstByteTimeout: Duration.Duration
-  readonly idleTimeout: Duration.Duration
-}
-
-const headers = (options: Options, apiKey: string) => ({
-  ...(apiKey !== "" && { authorization: `Bearer ${apiKey}` }),
+const headers = (options: Options) => ({
   ...(options.organization !== undefined && { "openai-organization": options.organization }),
   ...(options.project !== undefined && { "openai-project": options.project })
 })
@@ -168,116 +131,6 @@ const toolChoice = (choice: Llm.ToolChoice): unknown => {
   if (choice === "auto") return undefined
   return typeof choice === "string" ? choice : { type: "function", function: { name: choice.tool } }
 }
-
-const badKey = "The API key has characters that cannot be sent in a header"
-
-const failure = (reason: AiError.AiErrorReason): AiError.AiError =>
-  AiError.make({ module: "OpenAiLlm", method: "generate", reason })
-
-const generate = Effect.fnUntraced(
-  function* (
-    connection: Connection,
-    request: Llm.LlmRequest,
-    onDelta: ((delta: Llm.Delta) => void) | undefined
-  ): Effect.fn.Return<Llm.LlmResponse, AiError.AiErrorReason, Scope.Scope> {
-    const { origin } = connection
-    const response = yield* send(connection, request, onDelta !== undefined)
-    if (response.status < 200 || response.status > 299) return yield* refuse(connection, response)
-
-    // Ids are unique within the conversation, not only within the answer.
-    const missingId = (n: number) => `call_${request.history.length}_${n}`
-    const answer = ChatResponse.make({ origin, onDelta, missingId })
-    const type = response.headers["content-type"] ?? ""
-    // Some servers ignore `stream`, some forget to say that they do not.
-    if (type.includes("event-stream") || (onDelta !== undefined && !type.includes("json"))) {
-      yield* readEvents(connection, response, answer)
-    } else {
-      const failure = answer.read(yield* readText(connection, response))
-      if (failure !== undefined) return yield* failure
-    }
-    return yield* Effect.fromResult(answer.end())
-  },
-  Effect.scoped,
-  Effect.mapError(failure)
-)
-
-const send = Effect.fnUntraced(function* (
-  { client, firstByteTimeout, options, origin, template }: Connection,
-  request: Llm.LlmRequest,
-  isStream: boolean
-) {
-  const httpRequest = yield* Effect.try({
-    try: () => HttpClientRequest.bodyJsonUnsafe(template, requestBody(options, request, isStream)),
-    catch: (cause) =>
-      new AiError.InvalidRequestError({ description: `The request cannot be written as JSON: ${String(cause)}` })
-  })
-  return yield* client.execute(httpRequest).pipe(
-    Effect.mapError((error) => HttpAiError.fromHttpClient(origin, error)),
-    Effect.timeoutOrElse({
-      duration: firstByteTimeout,
-      orElse: () => Effect.fail(silence(origin, "firstByteTimeout: no response began", firstByteTimeout))
-    })
-  )
-})
-
-const silence = (origin: HttpAiError.Origin, what: string, duration: Duration.Duration) =>
-  HttpAiError.transport(origin, `${what} within ${Duration.format(duration)}`)
-
-/** Reads a response piece by piece, bounded in silence and in size. */
-const read = (
-  { idleTimeout, origin }: Connection,
-  response: HttpClientResponse.HttpClientResponse,
-  onText: (text: string) => AiError.AiErrorReason | undefined
-): Effect.Effect<void, AiError.AiErrorReason> => {
-  // Keeps the head of a character that two chunks share.
-  const decoder = new TextDecoder()
-  let size = 0
-  return response.stream.pipe(
-    Stream.mapError((error): AiError.AiErrorReason => HttpAiError.fromHttpClient(origin, error)),
-    Stream.timeoutOrElse({
-      duration: idleTimeout,
-      orElse: () => Stream.fail(silence(origin, "idleTimeout: no further data came", idleTimeout))
-    }),
-    Stream.runForEach((bytes) => {
-      size += bytes.length
-      const failure = size > maxResponseBytes ? tooLarge() : onText(decoder.decode(bytes, { stream: true }))
-      return failure === undefined ? Effect.void : Effect.fail(failure)
-    })
-  )
-}
-
-const tooLarge = () =>
-  new AiError.InvalidResponseError({ description: `The response is larger than ${maxResponseBytes} bytes` })
-
-const readText = Effect.fnUntraced(function* (connection: Connection, response: HttpClientResponse.HttpClientResponse) {
-  let text = ""
-  yield* read(connection, response, (piece) => void (text += piece))
-  return text
-})
-
-const readEvents = Effect.fnUntraced(function* (
-  connection: Connection,
-  response: HttpClientResponse.HttpClientResponse,
-  answer: ChatResponse.ChatResponse
-) {
-  let failure: AiError.AiErrorReason | undefined
-  const parser = Sse.makeParser((event) => {
-    if (event._tag === "Event") failure ??= answer.read(event.data)
-  })
-  const reading = read(connection, response, (piece) => (parser.feed(piece) === undefined ? failure : tooLarge()))
-  // What goes wrong behind a complete answer does not matter any more.
-  yield* Effect.catchIf(reading, answer.isComplete, () => Effect.void)
-  if (!answer.isComplete()) {
-    return yield* HttpAiError.transport(connection.origin, "The stream ended before the model had finished")
-  }
-})
-
-/** Fails with what the server says about the request, or with as much of it as can be read. */
-const refuse = Effect.fnUntraced(function* (connection: Connection, response: HttpClientResponse.HttpClientResponse) {
-  let body = ""
-  yield* Effect.ignore(read(connection, response, (piece) => void (body += piece)))
-  return yield* HttpAiError.fromResponse(connection.origin, response, body, yield* Clock.currentTimeMillis)
-})
 
 /**
  * A layer with a model that speaks Chat Completions.

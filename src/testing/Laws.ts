@@ -355,6 +355,7 @@ const grammar = {
     TextDelta: "model",
     ReasoningDelta: "model",
     ToolParamsDelta: "model",
+    ModelCallRetried: "model",
     ModelCallCompleted: "calls",
     ModelCallFailed: "failed",
     ModelCallInterrupted: "interrupted"

@@ -123,7 +123,7 @@ const join = (deltas: ReadonlyArray<Llm.Delta>): ReadonlyArray<Llm.Delta> => {
   for (const delta of deltas) {
     const last = out.at(-1)
     const same = last?.type === delta.type && (delta.type !== "tool-params" || ("id" in last && last.id === delta.id))
-    if (last !== undefined && same) out[out.length - 1] = { ...last, delta: last.delta + delta.delta }
+    if (same && "delta" in last && "delta" in delta) out[out.length - 1] = { ...last, delta: last.delta + delta.delta }
     else out.push(delta)
   }
   return out

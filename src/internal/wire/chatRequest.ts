@@ -6,7 +6,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Base64 from "effect/encoding/Base64"
 import * as Predicate from "effect/Predicate"
-import * as JsonSchema from "./jsonSchema.ts"
+import * as JsonSchema from "../jsonSchema.ts"
 
 type Json = Readonly<Record<string, unknown>>
 

@@ -6,8 +6,9 @@ import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as HttpAiError from "./httpAiError.ts"
-import * as ResponseParts from "./responseParts.ts"
+import * as HttpAiError from "../httpAiError.ts"
+import type * as HttpLlm from "../httpLlm.ts"
+import * as ResponseParts from "../responseParts.ts"
 
 const maybe = <S extends Schema.Top>(schema: S) => Schema.optionalKey(Schema.NullOr(schema))
 
@@ -57,29 +58,8 @@ const finishReasons = new Map<string | undefined, Response.FinishReason>([
   ["function_call", "tool-calls"]
 ])
 
-/** An answer that is being read. */
-export interface ChatResponse {
-  /** Takes in a whole response, a chunk, or the `[DONE]` behind the last one; returns what is wrong with it. */
-  readonly read: (data: string) => AiError.AiErrorReason | undefined
-  /** Whether the model has finished, so that what follows can add nothing but counts. */
-  readonly isComplete: () => boolean
-  readonly end: () => Result.Result<
-    {
-      readonly content: ReturnType<ResponseParts.ResponseParts["content"]>
-      readonly finishReason: Response.FinishReason
-      readonly tokens: ReturnType<typeof tokens>
-      readonly model: string | undefined
-    },
-    AiError.AiErrorReason
-  >
-}
-
-export const make = (options: {
-  readonly origin: HttpAiError.Origin
-  readonly onDelta: ((delta: ResponseParts.Delta) => void) | undefined
-  /** The id of the `n`th tool call if the server gives it none. */
-  readonly missingId: (n: number) => string
-}): ChatResponse => {
+/** Reads a whole response, or its chunks and the `[DONE]` behind the last one. */
+export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
   const { onDelta, origin } = options
   const parts = ResponseParts.make(options.missingId)
   let hasChoice = false
