@@ -36,6 +36,7 @@ import type { Llm } from "./Llm.ts"
 import * as LoopDetector from "./LoopDetector.ts"
 import * as StopCondition from "./StopCondition.ts"
 import { compile, lookup, Timeout } from "./Toolbox.ts"
+import type { Usage } from "./Usage.ts"
 
 const TypeId = "~effect-agent-runtime/Agent"
 
@@ -96,6 +97,36 @@ interface AgentImpl extends Agent {
 const impl = (agent: Agent<string, unknown, unknown, unknown>): AgentImpl => agent as unknown as AgentImpl
 
 /**
+ * What {@link Options.prepareTurn} may look at: the run before a model call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TurnView {
+  /** The turn that is to begin, from 1. */
+  readonly turn: number
+  readonly history: History
+  /** Usage so far, sub-agents included. */
+  readonly usage: Usage
+  /** The calls that the model asked for in the last turn. */
+  readonly lastCalls: ReadonlyArray<{ readonly name: string; readonly params: unknown }>
+}
+
+/**
+ * What is different in one turn. Whatever is absent is as the agent has it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TurnSettings<ToolName extends string = string> extends Sampling {
+  /** The system prompt. */
+  readonly instructions?: string | undefined
+  /** The tools that the model may call in this turn. A call of another is answered like one of a tool that is not there. */
+  readonly tools?: ReadonlyArray<ToolName> | undefined
+  readonly toolChoice?: "auto" | "none" | "required" | { readonly tool: ToolName } | undefined
+}
+
+/**
  * How an agent works. Everything is optional; whatever concerns sampling and is absent is left to the provider.
  *
  * @category models
@@ -105,7 +136,9 @@ export interface Options<
   Tools extends Record<string, Tool.Any>,
   OutputSchema extends Schema.Top,
   EI,
-  RI
+  RI,
+  ET,
+  RT
 > extends Sampling {
   /** The system prompt: a text, or an Effect of the prompt's text that is run once per run. Default none. */
   readonly instructions?: string | ((prompt: string) => Effect.Effect<string, EI, RI>) | undefined
@@ -113,6 +146,10 @@ export interface Options<
   readonly toolkit?: Toolkit.Toolkit<Tools> | undefined
   /** Which tools the model may or must call. A forced choice holds for the first turn. Default `"auto"`. */
   readonly toolChoice?: "auto" | "none" | "required" | { readonly tool: NoInfer<keyof Tools & string> } | undefined
+  /** What is different in a turn: run before each model call. Default: nothing is. */
+  readonly prepareTurn?:
+    | ((turn: TurnView) => Effect.Effect<TurnSettings<NoInfer<keyof Tools & string>>, ET, RT>)
+    | undefined
   /** How many calls of one turn run at the same time. Default 8. */
   readonly toolConcurrency?: number | undefined
   /**
@@ -168,15 +205,17 @@ export const make = <
   Tools extends Record<string, Tool.Any> = {},
   OutputSchema extends Schema.Top = typeof Schema.String,
   EI = never,
-  RI = never
+  RI = never,
+  ET = never,
+  RT = never
 >(
   name: Name,
-  options: Options<Tools, OutputSchema, EI, RI> = {}
+  options: Options<Tools, OutputSchema, EI, RI, ET, RT> = {}
 ): Agent<
   Name,
   OutputSchema["Type"],
-  Tool.HandlerError<Tools[keyof Tools]> | EI,
-  Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]> | OutputSchema["DecodingServices"] | RI
+  Tool.HandlerError<Tools[keyof Tools]> | EI | ET,
+  Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]> | OutputSchema["DecodingServices"] | RI | RT
 > => {
   const { maxTokens, model, output, seed, stop, temperature, toolChoice = "auto", topP } = options
   const toolkit = options.toolkit === undefined ? noTools : compile(options.toolkit)
@@ -194,6 +233,7 @@ export const make = <
     name,
     // What it needs is in the agent's `R`, and so in the context that runs it.
     instructions: (options.instructions ?? "") as Definition["instructions"],
+    prepareTurn: options.prepareTurn as Definition["prepareTurn"],
     toolkit,
     policy: {
       stopWhen: options.stopWhen === undefined ? StopCondition.defaultLimit : StopCondition.bounded(options.stopWhen),

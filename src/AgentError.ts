@@ -53,6 +53,26 @@ export class ModelFailed extends Schema.TaggedError<ModelFailed>()("ModelFailed"
 }
 
 /**
+ * The conversation does not fit into the model's context window: the provider refused it.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class ContextOverflow extends Schema.TaggedError<ContextOverflow>()("ContextOverflow", {
+  /** Tokens that the model takes, if the provider says. */
+  limit: Schema.optional(Schema.Finite),
+  /** Tokens that the conversation has, if the provider says. */
+  used: Schema.optional(Schema.Finite),
+  error: AiError.AiError
+}) {
+  override get message(): string {
+    const { limit, used } = this
+    const numbers = used === undefined ? "" : ` of ${used} tokens`
+    return `The conversation${numbers} is too long for the model${limit === undefined ? "" : `, which takes ${limit}`}`
+  }
+}
+
+/**
  * The run used up its turns without a final answer.
  *
  * @category reasons
@@ -142,6 +162,7 @@ export class OutputInvalid extends Schema.TaggedError<OutputInvalid>()("OutputIn
 export const AgentErrorReason = Schema.Union([
   InvalidInput,
   ModelFailed,
+  ContextOverflow,
   TurnLimitReached,
   TokenLimitReached,
   TimeLimitReached,

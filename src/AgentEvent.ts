@@ -150,6 +150,8 @@ export const ModelCallCompleted = Schema.TaggedStruct("ModelCallCompleted", {
   /** Tokens of this call alone. */
   tokens: Tokens,
   model: Schema.optional(Schema.String),
+  /** What the call cost by the `Prices` of the run, in billionths of a US dollar. */
+  costNanoUsd: Schema.Finite,
   durationMillis: Schema.Finite
 })
 export type ModelCallCompleted = typeof ModelCallCompleted.Type

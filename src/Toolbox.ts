@@ -208,6 +208,8 @@ export interface Bound {
   readonly toolkit: Compiled
   readonly context: Context.Context<never>
   readonly currentRun: (() => CurrentRun) | undefined
+  /** The tools that may be called now; `undefined` for all. */
+  offered: ReadonlyArray<Tool.Any> | undefined
   /** The contexts of the handlers merged with the run's, made when first needed. */
   merged: Map<Context.Context<never>, Context.Context<never>> | undefined
 }
@@ -277,7 +279,7 @@ export const bind = (
   toolkit: Compiled,
   context: Context.Context<never>,
   currentRun?: (() => CurrentRun) | undefined
-): Bound => ({ toolkit, context, currentRun, merged: undefined })
+): Bound => ({ toolkit, context, currentRun, offered: undefined, merged: undefined })
 
 /**
  * One call: prepare, execute, finalize. Whatever goes wrong early joins the same path as a failed outcome.
@@ -291,7 +293,9 @@ export const invoke = (
   onProgress?: ((result: unknown) => void) | undefined
 ): Effect.Effect<ToolOutcome> => {
   const compiled = lookup(self.toolkit, call.name)
-  if (compiled === undefined) return Effect.succeed(unknownTool(self.toolkit, call.name))
+  if (compiled === undefined || self.offered?.includes(compiled.tool) === false) {
+    return Effect.succeed(unknownTool(self.offered ?? self.toolkit.tools, call.name))
+  }
   const raw = readParams(call.params)
   if (Result.isFailure(raw)) return Effect.succeed(invalidParams(call.name, raw.failure))
   return whenDone(compiled.decode(raw.success), (params) =>
@@ -471,8 +475,8 @@ type Raised = { readonly error: unknown } | undefined
 const failure = (kind: ToolFailureKind, result: unknown, detail?: string, raised?: Raised) =>
   ({ isFailure: true, kind, result, detail, raised }) as const
 
-const unknownTool = ({ byName }: Compiled, name: string): ToolOutcome => {
-  const names = Object.keys(byName)
+const unknownTool = (tools: ReadonlyArray<Tool.Any>, name: string): ToolOutcome => {
+  const names = tools.map((tool) => tool.name)
   const known = names.length === 0 ? "There are no tools." : `The tools are: ${names.join(", ")}.`
   return failure("unknown-tool", `There is no tool '${cut(name, quoteSize)}'. ${known}`)
 }

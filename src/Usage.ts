@@ -1,5 +1,5 @@
 /**
- * What a run has consumed: tokens, model calls and tool calls. A monoid, so that the usage of turns,
+ * What a run has consumed: tokens, model calls, tool calls and money. A monoid, so that the usage of turns,
  * sub-agents and whole fleets of runs adds up with one function.
  *
  * @since 0.1.0
@@ -35,6 +35,11 @@ export interface Usage extends Tokens {
   readonly modelCalls: number
   /** Tool handlers that ran to an end. Calls that were interrupted, or answered by the loop detector, do not count. */
   readonly toolCalls: number
+  /**
+   * What the model calls cost by the `Prices` of the run, in billionths of a US dollar: whole numbers, which add up
+   * exactly. Calls of models without a price count 0.
+   */
+  readonly costNanoUsd: number
 }
 
 const tokens = {
@@ -61,7 +66,8 @@ export const Tokens: Schema.Codec<Tokens> = Schema.Struct(tokens)
 export const Usage: Schema.Codec<Usage> = Schema.Struct({
   ...tokens,
   modelCalls: Schema.Finite,
-  toolCalls: Schema.Finite
+  toolCalls: Schema.Finite,
+  costNanoUsd: Schema.Finite
 })
 
 /**
@@ -76,7 +82,8 @@ export const zero: Usage = {
   cachedInputTokens: 0,
   reasoningTokens: 0,
   modelCalls: 0,
-  toolCalls: 0
+  toolCalls: 0,
+  costNanoUsd: 0
 }
 
 /**
@@ -99,7 +106,8 @@ export const combine = (self: Usage, that: Usage): Usage => ({
   cachedInputTokens: self.cachedInputTokens + that.cachedInputTokens,
   reasoningTokens: self.reasoningTokens + that.reasoningTokens,
   modelCalls: self.modelCalls + that.modelCalls,
-  toolCalls: self.toolCalls + that.toolCalls
+  toolCalls: self.toolCalls + that.toolCalls,
+  costNanoUsd: self.costNanoUsd + that.costNanoUsd
 })
 
 /**
@@ -121,3 +129,11 @@ export const combineAll = (usages: Iterable<Usage>): Usage => {
  * @since 0.1.0
  */
 export const totalTokens = (self: Tokens): number => self.inputTokens + self.outputTokens
+
+/**
+ * What a usage cost, in US dollars.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const costUsd = (self: Usage): number => self.costNanoUsd / 1_000_000_000

@@ -69,6 +69,23 @@ describe("run", () => {
     >()
   })
 
+  it("has the failures and services of the preparation of its turns, and knows the names of its tools", () => {
+    const prepared = Agent.make("prepared", {
+      toolkit: Toolkit.make(Returns),
+      instructions: () => Effect.succeed(""),
+      prepareTurn: ({ turn }) =>
+        Effect.flatMap(Database, () => (turn > 5 ? new Lost() : Effect.succeed({ tools: ["returns"] as const })))
+    })
+    expectTypeOf(Agent.run(prepared, "Hi")).toEqualTypeOf<
+      Effect.Effect<Agent.AgentResult<string>, AgentError | Lost, Llm | Tool.Handler<"returns"> | Database>
+    >()
+    Agent.make("wrong", {
+      toolkit: Toolkit.make(Returns),
+      // @ts-expect-error there is no such tool
+      prepareTurn: () => Effect.succeed({ tools: ["nope"] as const })
+    })
+  })
+
   it("has the failures and services of its instructions", () => {
     expectTypeOf(Agent.run(instructed, "Hi")).toEqualTypeOf<
       Effect.Effect<Agent.AgentResult<string>, AgentError | Lost, Llm | Database>

@@ -158,6 +158,110 @@ describe("run", () => {
     })
   )
 
+  it.effect("prepares each turn: its instructions, tools, choice and model", () =>
+    Effect.gen(function* () {
+      const model = scripted([calculate("add", 1, 1), calculate("add", 2, 2), "Done"])
+      const views: Array<Agent.TurnView> = []
+      const agent = Agent.make("helper", {
+        instructions: "Always.",
+        toolkit: MathTools,
+        temperature: 0.5,
+        prepareTurn: (view) => {
+          views.push(view)
+          return Effect.succeed(
+            view.turn === 2
+              ? { instructions: "Once.", tools: [], toolChoice: "none" as const, model: "large", temperature: 0 }
+              : {}
+          )
+        }
+      })
+      const events: Array<AgentEvent> = []
+      const result = yield* Agent.stream(agent, "Hi").pipe(
+        Stream.runForEach((event) => Effect.sync(() => void events.push(event))),
+        Effect.provide([MathToolsLayer, model.layer])
+      )
+      assert.strictEqual(result, undefined)
+      assert.deepStrictEqual(
+        model.requests.map(({ instructions, sampling, toolChoice, tools }) => [
+          instructions,
+          tools.length,
+          toolChoice,
+          sampling.model,
+          sampling.temperature
+        ]),
+        [
+          ["Always.", 1, "auto", undefined, 0.5],
+          ["Once.", 0, "none", "large", 0],
+          ["Always.", 1, "auto", undefined, 0.5]
+        ]
+      )
+      assert.deepStrictEqual(
+        views.map(({ history, lastCalls, turn, usage }) => [turn, history.length, lastCalls.length, usage.modelCalls]),
+        [
+          [1, 1, 0, 0],
+          [2, 3, 1, 1],
+          [3, 5, 1, 2]
+        ]
+      )
+      // The call of a tool that was not on offer has not run.
+      const [refused] = events.filter((event) => event._tag === "ToolCallFailed")
+      assert.strictEqual(refused?.kind, "unknown-tool")
+      assert.strictEqual(refused?.result, "There is no tool 'calculator'. There are no tools.")
+      assert.deepStrictEqual(
+        events.flatMap((event) => (event._tag === "ModelCallStarted" ? [event.tools] : [])),
+        [["calculator"], [], ["calculator"]]
+      )
+    })
+  )
+
+  it.effect("fails with the failure of the preparation of a turn", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("helper", { prepareTurn: () => Effect.fail("no plan" as const) })
+      const error: "no plan" | AgentError = yield* failure(
+        Effect.provide(Agent.run(agent, "Hi"), scripted(["never"]).layer)
+      )
+      assert.strictEqual(error, "no plan")
+    })
+  )
+
+  it.effect("says that the conversation is too long for the model, in numbers", () =>
+    Effect.gen(function* () {
+      const tooLong = AiError.make({
+        module: "Test",
+        method: "generate",
+        reason: new AiError.InvalidRequestError({
+          description: "prompt is too long: 210045 tokens > 200000 maximum",
+          metadata: { test: { errorCode: "context_length_exceeded" } }
+        })
+      })
+      const error = yield* failure(Effect.provide(Agent.run(Agent.make("helper"), "Hi"), scripted([tooLong]).layer))
+      assert.strictEqual(error.reason._tag, "ContextOverflow")
+      assert.deepInclude(error.reason, { limit: 200_000, used: 210_045 })
+      assert.match(error.message, /of 210045 tokens is too long for the model, which takes 200000/)
+    })
+  )
+
+  it.effect("tells of attempts that start over", () =>
+    Effect.gen(function* () {
+      const llm: Llm["Service"] = {
+        generate: (_, onDelta) =>
+          Effect.sync(() => {
+            onDelta?.({ type: "text", delta: "Hel" })
+            onDelta?.({ type: "restart", reason: "NetworkError", message: "cut", delayMillis: 100, model: "other" })
+            onDelta?.({ type: "text", delta: "Hello" })
+            const content = [{ type: "text", text: "Hello" }] as const
+            return { content, finishReason: "stop", tokens: Usage.noTokens, model: "other" } as const
+          })
+      }
+      const events = yield* Agent.stream(Agent.make("helper"), "Hi").pipe(
+        Stream.runCollect,
+        Effect.provideService(Llm, llm)
+      )
+      assert.deepStrictEqual(tags(events).slice(3, 6), ["TextDelta", "ModelCallRetried", "TextDelta"])
+      assert.deepInclude(events[4], { reason: "NetworkError", message: "cut", delayMillis: 100, model: "other" })
+    })
+  )
+
   it.effect("fails with the failure of its instructions", () =>
     Effect.gen(function* () {
       const agent = Agent.make("helper", { instructions: () => Effect.fail("no template" as const) })

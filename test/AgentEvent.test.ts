@@ -26,6 +26,13 @@ const events: ReadonlyArray<readonly [AgentEvent.AgentEvent, string, string, str
   [{ ...turn, _tag: "ReasoningDelta", delta: "x" }, "llm_request", "progress", "running", "bot:llm:3"],
   [{ ...call, _tag: "ToolParamsDelta", delta: "{" }, "llm_request", "progress", "running", "bot:llm:3"],
   [
+    { ...turn, _tag: "ModelCallRetried", reason: "X", message: "x", delayMillis: 5, model: "m" },
+    "llm_request",
+    "progress",
+    "running",
+    "bot:llm:3"
+  ],
+  [
     {
       ...turn,
       _tag: "ModelCallCompleted",
@@ -33,6 +40,7 @@ const events: ReadonlyArray<readonly [AgentEvent.AgentEvent, string, string, str
       finishReason: "stop",
       tokens: Usage.noTokens,
       model: undefined,
+      costNanoUsd: 7,
       durationMillis: 5
     },
     "llm_request",

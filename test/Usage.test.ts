@@ -10,7 +10,8 @@ const Counts = Schema.Struct({
   cachedInputTokens: Count,
   reasoningTokens: Count,
   modelCalls: Count,
-  toolCalls: Count
+  toolCalls: Count,
+  costNanoUsd: Count
 })
 
 describe("combine", () => {

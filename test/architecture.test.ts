@@ -13,7 +13,7 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [0, ["History", "Usage"]],
   [1, ["AgentError", "AgentEvent"]],
   // pure policy
-  [2, ["ContextWindow", "LoopDetector", "StopCondition"]],
+  [2, ["ContextWindow", "LoopDetector", "Prices", "StopCondition"]],
   [3, ["internal/machine"]],
   // ports
   [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
@@ -25,7 +25,20 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   // facade
   [9, ["Agent"]],
   // edges
-  [10, ["AgentTelemetry", "McpToolbox", "Mermaid", "RuntimeConfig", "Workflow", "cli/*", "llm/*", "testing/*"]],
+  [
+    10,
+    [
+      "AgentTelemetry",
+      "McpToolbox",
+      "Mermaid",
+      "RuntimeConfig",
+      "Workflow",
+      "cli/*",
+      "llm/*",
+      "middleware/*",
+      "testing/*"
+    ]
+  ],
   [11, ["index"]]
 ]
 

@@ -3,7 +3,7 @@
  */
 import type { AgentEvent } from "../AgentEvent.ts"
 import type { Usage } from "../Usage.ts"
-import { totalTokens } from "../Usage.ts"
+import { costUsd, totalTokens } from "../Usage.ts"
 
 /** What has been written so far, as far as the next piece depends on it. */
 export interface State {
@@ -90,6 +90,7 @@ const summary = (
     count(usage.modelCalls, "model call"),
     count(usage.toolCalls, "tool call"),
     `${totalTokens(usage)} tokens (${usage.inputTokens} in, ${usage.outputTokens} out)`,
+    ...(usage.costNanoUsd === 0 ? [] : [`$${costUsd(usage).toFixed(4)}`]),
     durationMillis < 10_000 ? `${Math.round(durationMillis)} ms` : `${(durationMillis / 1000).toFixed(1)} s`,
     ...(model === undefined ? [] : [printable(model)])
   ].join(", ")

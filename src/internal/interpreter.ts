@@ -3,6 +3,7 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import type { FinishReason } from "effect/ai/Response"
+import type * as Tool from "effect/ai/Tool"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -14,18 +15,21 @@ import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { AgentErrorReason } from "../AgentError.ts"
-import { AgentError, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
+import { AgentError, ContextOverflow, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
 import { EventHub } from "../EventHub.ts"
 import type { AssistantContent, History } from "../History.ts"
 import * as Histories from "../History.ts"
-import type { Delta, LlmRequest, LlmResponse } from "../Llm.ts"
+import type { Delta, LlmRequest, LlmResponse, Sampling } from "../Llm.ts"
 import { Llm } from "../Llm.ts"
+import * as Prices from "../Prices.ts"
 import { bind } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
+import { overflowOf } from "./contextOverflow.ts"
 import type { Observer } from "./currentRun.ts"
 import { CurrentRun } from "./currentRun.ts"
+import type { State } from "./machine.ts"
 import { decide, initial, partial } from "./machine.ts"
-import type { Definition, Run } from "./run.ts"
+import type { Definition, Run, TurnSettings, TurnView } from "./run.ts"
 import { emit, flush, tick } from "./run.ts"
 import { answerCalls, intercept } from "./toolBatch.ts"
 
@@ -91,6 +95,7 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     observer,
     dispatcher: fiber.currentDispatcher,
     clock,
+    prices: fiber.getRef(Prices.Prices),
     startedAt,
     now: startedAt,
     offset: 0,
@@ -135,9 +140,7 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
   if (invalid !== undefined) return yield* Effect.fail(failed(run, new InvalidInput({ issue: invalid })))
   let { instructions } = definition
   if (typeof instructions !== "string") {
-    // A run that the instructions start is a child of this one, as one that a tool starts.
-    const preparing = Effect.provideService(instructions(lastPrompt(history)), CurrentRun, run.toolbox.currentRun!())
-    const prepared = yield* Effect.exit(preparing)
+    const prepared = yield* Effect.exit(asChild(run, instructions(lastPrompt(history))))
     if (Exit.isFailure(prepared)) return yield* raise(run, prepared.cause)
     instructions = prepared.value
   }
@@ -149,8 +152,15 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
       case "CallModel": {
         const congested = congestion(run)
         if (congested !== undefined) yield* congested
+        let settings = unchanged
+        if (definition.prepareTurn !== undefined) {
+          const prepared = yield* Effect.exit(asChild(run, definition.prepareTurn(viewOf(state))))
+          if (Exit.isFailure(prepared)) return yield* raise(run, prepared.cause)
+          settings = prepared.value
+          run.toolbox.offered = offered(definition, settings)
+        }
         announceTurn(run)
-        const calling = requestModel(run, llm, instructions)
+        const calling = requestModel(run, llm, instructions, settings)
         modelAnswered(run, yield* Effect.catch(calling, (error) => Effect.fail(modelFailed(run, error))))
         break
       }
@@ -177,6 +187,10 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
   }
 }
 
+/** A run that instructions or the preparation of a turn start is a child of this one, as one that a tool starts. */
+const asChild = <A, E>(run: Run, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.provideService(effect, CurrentRun, run.toolbox.currentRun!())
+
 /** Why a conversation cannot be answered, or `undefined`. */
 const validate = (history: History): string | undefined => {
   const last = Histories.last(history)
@@ -197,26 +211,40 @@ const congestion = (run: Run): Effect.Effect<void> | undefined => {
   return run.observer.congestion()
 }
 
+const unchanged: TurnSettings = {}
+
+const viewOf = ({ history, lastCalls, turns, usage }: State): TurnView => ({
+  turn: turns + 1,
+  history,
+  usage: { ...usage },
+  lastCalls
+})
+
+/** The tools of a turn, in the order of the toolkit; `undefined` for all. */
+const offered = ({ toolkit }: Definition, { tools }: TurnSettings): ReadonlyArray<Tool.Any> | undefined =>
+  tools === undefined ? undefined : toolkit.tools.filter((tool) => tools.includes(tool.name))
+
 const announceTurn = (run: Run): void => {
   if (run.observer === undefined) return
-  const { definition, state } = run
+  const { state, toolbox } = run
   const turn = state.turns + 1
-  const tools = definition.toolkit.tools.map((tool) => tool.name)
+  const tools = (toolbox.offered ?? toolbox.toolkit.tools).map((tool) => tool.name)
   tick(run)
   emit(run, { ...run.envelope, _tag: "TurnStarted", turn })
   emit(run, { ...run.envelope, _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
 }
 
-const requestModel = (run: Run, llm: Llm["Service"], instructions: string) => {
-  const { definition, observer, state } = run
+const requestModel = (run: Run, llm: Llm["Service"], instructions: string, settings: TurnSettings) => {
+  const { definition, observer, state, toolbox } = run
   const turn = state.turns + 1
+  // A forced choice holds for the first turn only, or the model could never answer.
+  const toolChoice = turn === 1 || definition.toolChoice === "none" ? definition.toolChoice : "auto"
   const request: LlmRequest = {
-    instructions,
+    instructions: settings.instructions ?? instructions,
     history: state.history,
-    tools: definition.toolkit.tools,
-    // A forced choice holds for the first turn only, or the model could never answer.
-    toolChoice: turn === 1 || definition.toolChoice === "none" ? definition.toolChoice : "auto",
-    sampling: definition.sampling,
+    tools: toolbox.offered ?? definition.toolkit.tools,
+    toolChoice: settings.toolChoice ?? toolChoice,
+    sampling: settings === unchanged ? definition.sampling : override(definition.sampling, settings),
     output: definition.output?.format
   }
   run.calling = true
@@ -225,13 +253,32 @@ const requestModel = (run: Run, llm: Llm["Service"], instructions: string) => {
   return llm.generate(request, (delta) => emitDelta(run, turn, delta))
 }
 
+const override = (sampling: Sampling, settings: Sampling): Sampling => ({
+  model: settings.model ?? sampling.model,
+  temperature: settings.temperature ?? sampling.temperature,
+  topP: settings.topP ?? sampling.topP,
+  maxTokens: settings.maxTokens ?? sampling.maxTokens,
+  stop: settings.stop ?? sampling.stop,
+  seed: settings.seed ?? sampling.seed
+})
+
 const modelAnswered = (run: Run, response: LlmResponse): void => {
   const { finishReason, model, tokens } = response
   const turn = run.state.turns + 1
   run.calling = false
   const content = uniqueCallIds(run, turn, response.content)
   const durationMillis = run.observer === undefined ? 0 : tick(run) - run.calledAt
-  emit(run, { ...run.envelope, _tag: "ModelCallCompleted", turn, content, finishReason, tokens, model, durationMillis })
+  emit(run, {
+    ...run.envelope,
+    _tag: "ModelCallCompleted",
+    turn,
+    content,
+    finishReason,
+    tokens,
+    model,
+    costNanoUsd: Prices.costNanoUsd(run.prices, model, tokens),
+    durationMillis
+  })
 }
 
 const modelFailed = (run: Run, error: AiError.AiError): AgentError => {
@@ -239,7 +286,8 @@ const modelFailed = (run: Run, error: AiError.AiError): AgentError => {
   run.calling = false
   tick(run)
   emit(run, { ...run.envelope, _tag: "ModelCallFailed", turn: run.state.turns + 1, reason: reason._tag, message })
-  return failed(run, new ModelFailed({ error }))
+  const overflow = overflowOf(error)
+  return failed(run, overflow === undefined ? new ModelFailed({ error }) : new ContextOverflow({ ...overflow, error }))
 }
 
 const ignore = () => {}

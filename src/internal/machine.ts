@@ -15,6 +15,7 @@ import type { LoopDetector, Verdict } from "../LoopDetector.ts"
 import * as Loops from "../LoopDetector.ts"
 import type { StopCondition } from "../StopCondition.ts"
 import type { Usage } from "../Usage.ts"
+import * as Usages from "../Usage.ts"
 
 /** The rules that a run is played by. */
 export interface Policy {
@@ -94,7 +95,7 @@ export const initial = (): State => ({
   history: Histories.empty,
   pending: undefined,
   loops: undefined,
-  usage: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0, modelCalls: 0, toolCalls: 0 },
+  usage: { ...Usages.zero },
   turns: 0,
   text: "",
   finishReason: "unknown",
@@ -160,6 +161,7 @@ export const evolve = (policy: Policy, state: State, event: AgentEvent): void =>
       state.usage.reasoningTokens += usage.reasoningTokens
       state.usage.modelCalls += usage.modelCalls
       state.usage.toolCalls += usage.toolCalls
+      state.usage.costNanoUsd += usage.costNanoUsd
       break
     }
     case "LoopDetected": {
@@ -190,6 +192,7 @@ const modelAnswered = (policy: Policy, state: State, event: ModelCallCompleted):
   usage.cachedInputTokens += tokens.cachedInputTokens
   usage.reasoningTokens += tokens.reasoningTokens
   usage.modelCalls++
+  usage.costNanoUsd += event.costNanoUsd
   state.turns = event.turn
   state.finishReason = event.finishReason
   state.text = Histories.text(content)

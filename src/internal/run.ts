@@ -6,16 +6,20 @@ import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import type { SchedulerDispatcher } from "effect/Scheduler"
 import type { AgentEvent } from "../AgentEvent.ts"
+import type { History } from "../History.ts"
 import type { OutputFormat, Sampling, ToolChoice } from "../Llm.ts"
+import type { PriceTable } from "../Prices.ts"
 import type { Bound, Compiled } from "../Toolbox.ts"
+import type { Usage } from "../Usage.ts"
 import type { CurrentRun, Observer } from "./currentRun.ts"
-import type { Policy, State } from "./machine.ts"
+import type { PendingCall, Policy, State } from "./machine.ts"
 import { evolve } from "./machine.ts"
 
 /** An agent, as the engine needs it. */
 export interface Definition {
   readonly name: string
   readonly instructions: string | ((prompt: string) => Effect.Effect<string, unknown>)
+  readonly prepareTurn: ((turn: TurnView) => Effect.Effect<TurnSettings, unknown>) | undefined
   readonly toolkit: Compiled
   readonly policy: Policy
   readonly toolConcurrency: number
@@ -24,6 +28,21 @@ export interface Definition {
   readonly output: Output | undefined
   /** Stream model calls even when nobody watches. */
   readonly streaming: boolean
+}
+
+/** What is known before a turn; `Agent` has the documented type. */
+export interface TurnView {
+  readonly turn: number
+  readonly history: History
+  readonly usage: Usage
+  readonly lastCalls: ReadonlyArray<PendingCall>
+}
+
+/** What is different in one turn. */
+export interface TurnSettings extends Sampling {
+  readonly instructions?: string | undefined
+  readonly tools?: ReadonlyArray<string> | undefined
+  readonly toolChoice?: ToolChoice | undefined
 }
 
 /** The format of the final answer and its decoder. */
@@ -45,6 +64,7 @@ export interface Run {
   readonly observer: Observer | undefined
   readonly dispatcher: SchedulerDispatcher
   readonly clock: Clock.Clock
+  readonly prices: PriceTable
   readonly startedAt: number
   /** The time of the events that are emitted, in milliseconds; {@link tick} brings it up to date. */
   now: number

@@ -525,9 +525,9 @@ const read = (run: Reading, event: AgentEvent, expect: Expect): void => {
 }
 
 /** Reads the calls of a response. */
-const readCalls = (run: Reading, { content, tokens }: ModelCallCompleted, expect: Expect): void => {
+const readCalls = (run: Reading, { content, costNanoUsd, tokens }: ModelCallCompleted, expect: Expect): void => {
   run.answered++
-  run.usage = Usages.combine(run.usage, { ...tokens, modelCalls: 1, toolCalls: 0 })
+  run.usage = Usages.combine(run.usage, { ...tokens, modelCalls: 1, toolCalls: 0, costNanoUsd })
   const calls = Histories.toolCalls(content)
   for (const { id } of calls) {
     expect(!run.callIds.has(id), `has a second call with the id '${id}'`)

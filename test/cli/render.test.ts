@@ -114,6 +114,7 @@ Roughly.
         finishReason: "stop",
         tokens: Usage.noTokens,
         model: evil,
+        costNanoUsd: 0,
         durationMillis: 0
       },
       { ...head, _tag: "RunCompleted", text: evil, output: evil, usage: Usage.zero, turns: 1, durationMillis: 0 }

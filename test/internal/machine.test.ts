@@ -123,7 +123,16 @@ const play = (policy: Policy, tape: ReadonlyArray<number>) => {
     }))
     const content: AssistantContent = outcome < 16 ? [{ type: "text", text: `answer ${outcome}` }, ...calls] : calls
     const tokens = { inputTokens: next(9), outputTokens: next(9), cachedInputTokens: next(9), reasoningTokens: next(9) }
-    emit({ _tag: "ModelCallCompleted", ...started, content, finishReason: "stop", tokens, durationMillis: 0 })
+    const costNanoUsd = next(9)
+    emit({
+      _tag: "ModelCallCompleted",
+      ...started,
+      content,
+      finishReason: "stop",
+      tokens,
+      costNanoUsd,
+      durationMillis: 0
+    })
     return true
   }
   const answerCalls = (calls: ReadonlyArray<PendingCall>): boolean => {
@@ -196,12 +205,20 @@ const play = (policy: Policy, tape: ReadonlyArray<number>) => {
 
 /** A run of one turn, started by a tool of the run "r". */
 const childRun = (id: string, tokens: Usage.Tokens) => {
-  const usage = { ...Usage.zero, ...tokens, modelCalls: 1 }
+  const usage = { ...Usage.zero, ...tokens, modelCalls: 1, costNanoUsd: 3 }
   const steps: ReadonlyArray<Unstamped<AgentEvent>> = [
     { _tag: "RunStarted", history: History.appendUser(History.empty, "sub-task") },
     { _tag: "TurnStarted", turn: 1 },
     { _tag: "ModelCallStarted", turn: 1, messages: 1, tools: [] },
-    { _tag: "ModelCallCompleted", turn: 1, content: [], finishReason: "stop", tokens, durationMillis: 0 },
+    {
+      _tag: "ModelCallCompleted",
+      turn: 1,
+      content: [],
+      finishReason: "stop",
+      tokens,
+      costNanoUsd: 3,
+      durationMillis: 0
+    },
     { _tag: "TurnCompleted", turn: 1 },
     { _tag: "RunCompleted", text: "", output: "", usage, turns: 1, durationMillis: 0 }
   ]
@@ -234,7 +251,7 @@ const told = (events: ReadonlyArray<AgentEvent>) => {
       content = event.content
       turns++
       text = History.text(content)
-      spend({ ...event.tokens, modelCalls: 1 })
+      spend({ ...event.tokens, modelCalls: 1, costNanoUsd: event.costNanoUsd })
       if (content.length > 0) history.push({ role: "assistant", content })
       const missing = History.toolCalls(content).map(History.interrupted)
       if (missing.length > 0) history.push({ role: "tool", content: missing })

@@ -1,0 +1,140 @@
+/**
+ * Takes the reasoning out of a model's text: local models often write it into their answer, between `<think>` and
+ * `</think>`. It becomes reasoning, in the response as in the deltas; the text is what is left.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { AssistantContent } from "../History.ts"
+import type { Delta, LlmResponse, Middleware } from "../Llm.ts"
+
+/**
+ * What marks reasoning.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Default `<think>`. */
+  readonly open?: string | undefined
+  /** Default `</think>`. Whitespace behind it is dropped. */
+  readonly close?: string | undefined
+  /** The answer begins within the reasoning, as that of models whose prompt ends in the opening mark. Default false. */
+  readonly startsOpen?: boolean | undefined
+}
+
+interface Marks {
+  readonly open: string
+  readonly close: string
+  readonly startsOpen: boolean
+}
+
+/**
+ * Makes the middleware. Reasoning that is never closed goes on to the end of the answer.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const make =
+  ({ close = "</think>", open = "<think>", startsOpen = false }: Options = {}): Middleware =>
+  (llm) => {
+    const marks = { open, close, startsOpen }
+    return Effect.succeed({
+      generate: (request, onDelta) =>
+        Effect.suspend(() => {
+          const deltas = onDelta === undefined ? undefined : splitDeltas(marks, onDelta)
+          return Effect.map(llm.generate(request, deltas?.pass), (response): LlmResponse => {
+            deltas?.end()
+            return { ...response, content: splitContent(marks, response.content) }
+          })
+        })
+    })
+  }
+
+type Piece = { readonly type: "text" | "reasoning"; readonly text: string }
+
+/** Reads text piece by piece. Holds back what may be the beginning of a mark until it is clear that it is not. */
+const splitter = ({ close, open, startsOpen }: Marks) => {
+  let inside = startsOpen
+  let held = ""
+  /** The mark is behind, whitespace may follow. */
+  let closing = false
+
+  const take = (text: string, out: Array<Piece>): void => {
+    const piece = closing ? text.trimStart() : text
+    if (piece === "") return
+    closing = false
+    out.push({ type: inside ? "reasoning" : "text", text: piece })
+  }
+
+  return {
+    feed: (text: string): ReadonlyArray<Piece> => {
+      const out: Array<Piece> = []
+      held += text
+      while (true) {
+        const mark = inside ? close : open
+        const at = held.indexOf(mark)
+        if (at === -1) {
+          const safe = held.length - overlap(held, mark)
+          take(held.slice(0, safe), out)
+          held = held.slice(safe)
+          return out
+        }
+        take(held.slice(0, at), out)
+        held = held.slice(at + mark.length)
+        closing = inside
+        inside = !inside
+      }
+    },
+    end: (): ReadonlyArray<Piece> => {
+      const out: Array<Piece> = []
+      take(held, out)
+      held = ""
+      return out
+    }
+  }
+}
+
+/** How much of the end of a text is the beginning of a mark. */
+const overlap = (text: string, mark: string): number => {
+  for (let n = Math.min(text.length, mark.length - 1); n > 0; n--) if (mark.startsWith(text.slice(-n))) return n
+  return 0
+}
+
+const splitDeltas = (marks: Marks, onDelta: (delta: Delta) => void) => {
+  let split = splitter(marks)
+  const tell = (pieces: ReadonlyArray<Piece>) => {
+    for (const { text, type } of pieces) onDelta({ type, delta: text })
+  }
+  return {
+    pass: (delta: Delta): void => {
+      if (delta.type === "text") return tell(split.feed(delta.delta))
+      if (delta.type === "restart") split = splitter(marks)
+      else tell(split.end())
+      onDelta(delta)
+    },
+    end: () => tell(split.end())
+  }
+}
+
+const splitContent = (marks: Marks, content: AssistantContent): AssistantContent => {
+  const split = splitter(marks)
+  const parts: Array<AssistantContent[number]> = []
+  const add = (pieces: ReadonlyArray<Piece>) => {
+    for (const piece of pieces) {
+      const last = parts.at(-1)
+      if (last?.type === piece.type) parts[parts.length - 1] = { ...last, text: last.text + piece.text }
+      else parts.push(piece)
+    }
+  }
+  for (const part of content) {
+    if (part.type === "text") {
+      add(split.feed(part.text))
+    } else {
+      add(split.end())
+      parts.push(part)
+    }
+  }
+  add(split.end())
+  return parts
+}
