@@ -7,9 +7,22 @@
  *
  * @since 0.1.0
  */
+import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
-import type * as Effect from "effect/Effect"
+import * as Tool from "effect/ai/Tool"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Formatter from "effect/Formatter"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { History } from "../History.ts"
+import * as Histories from "../History.ts"
+import { canonical } from "../internal/json.ts"
 import type * as Llm from "../Llm.ts"
 import type { Tokens } from "../Usage.ts"
 
@@ -111,11 +124,16 @@ export interface Subject {
   readonly stage: (scenario: Scenario) => Effect.Effect<Stage, never, Scope.Scope>
   /** The API key that the model is made with. */
   readonly secret: string
-  /** The fields of request bodies that the provider documents, as paths like `messages.content.type`. */
-  readonly documented: ReadonlySet<string>
+  /**
+   * The fields of request bodies that the provider documents, as paths like `messages.content.type`; what is below the
+   * last field of a path may be anything. `undefined` when the model sends no requests of its own.
+   */
+  readonly documented: ReadonlySet<string> | undefined
   readonly supports: {
     readonly reasoning: boolean
     readonly images: boolean
+    /** The model has timeouts of its own. */
+    readonly timeouts: boolean
     /** A provider without its own word for it says `rate-limit` or `invalid-request`. */
     readonly failures: ReadonlyArray<Failure>
   }
@@ -128,3 +146,344 @@ export interface Subject {
  * @since 0.1.0
  */
 export const timeoutMillis = 300
+
+/**
+ * A check of a model: `violations` is empty when it holds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Check {
+  readonly name: string
+  readonly violations: Effect.Effect<ReadonlyArray<string>>
+}
+
+const tokens: Tokens = { inputTokens: 30, outputTokens: 12, cachedInputTokens: 8, reasoningTokens: 5 }
+const model = "model-under-test"
+
+const answer = (pieces: ReadonlyArray<Piece>, finishReason: Response.FinishReason = "stop"): Scenario => ({
+  _tag: "Answer",
+  pieces,
+  finishReason,
+  tokens,
+  model
+})
+
+const text: ReadonlyArray<Piece> = ["Hel", "lo, w", "örld 😀", "!"].map((delta) => ({ type: "text", delta }))
+
+const call = (index: number, name: string, ...params: ReadonlyArray<string>): ReadonlyArray<Piece> => [
+  { type: "call", index, id: `call_${index + 1}`, name },
+  ...params.map((delta): Piece => ({ type: "params", index, delta }))
+]
+
+const [firstCall, firstA, firstB] = call(0, "weather", '{"city":"B', 'ern"}') as [Piece, Piece, Piece]
+const [secondCall, secondA, secondB] = call(1, "weather", '{"city":', '"Oslo"}') as [Piece, Piece, Piece]
+
+const answers: ReadonlyArray<readonly [name: string, scenario: Scenario & { readonly _tag: "Answer" }]> = [
+  ["a text", answer(text)],
+  ["a tool call", answer([firstCall, firstA, firstB], "tool-calls")],
+  [
+    "a text and several tool calls",
+    answer([...text, ...call(0, "weather", "{}"), ...call(1, "time", "{}")], "tool-calls")
+  ],
+  [
+    "tool calls whose arguments interleave",
+    answer([firstCall, secondCall, firstA, secondA, secondB, firstB], "tool-calls")
+  ],
+  ["a tool call without arguments", answer(call(0, "time"), "tool-calls")],
+  ["an answer that was cut for its length", answer(text, "length")],
+  ["an answer that was cut by a content filter", answer(text, "content-filter")]
+].map(([name, scenario]) => [name as string, scenario as Scenario & { readonly _tag: "Answer" }])
+
+const thinking = answer([{ type: "reasoning", delta: "Let me " }, { type: "reasoning", delta: "see." }, ...text])
+
+/** The reason of each failure. */
+const reasons: Readonly<Record<Failure, AiError.AiErrorReason["_tag"]>> = {
+  authentication: "AuthenticationError",
+  "rate-limit": "RateLimitError",
+  quota: "QuotaExhaustedError",
+  "invalid-request": "InvalidRequestError",
+  "context-overflow": "InvalidRequestError",
+  "content-filter": "ContentPolicyError",
+  overloaded: "InternalProviderError"
+}
+
+// One white pixel.
+const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8/5+hHgAHggJ/PchI7wAAAABJRU5ErkJggg=="
+
+const tools = [
+  Tool.make("weather", { description: "Tells the weather", parameters: Schema.Struct({ city: Schema.String }) }),
+  Tool.make("time", { description: "Tells the time" })
+]
+
+/** A conversation with all that a request can hold. */
+const conversation = (images: boolean): History => {
+  const asked = Histories.appendAssistant(
+    Histories.appendUser(Histories.empty, "Weather in Bern?"),
+    [
+      { type: "text", text: "I look it up." },
+      { type: "tool-call", id: "call_a", name: "weather", params: { city: "Bern" } },
+      { type: "tool-call", id: "call_b", name: "time", params: {} }
+    ],
+    [
+      { type: "tool-result", id: "call_a", name: "weather", isFailure: false, result: { sunny: true } },
+      { type: "tool-result", id: "call_b", name: "time", isFailure: true, result: "no clock" }
+    ]
+  )
+  const answered = Histories.appendAssistant(asked, [{ type: "text", text: "Sunny." }])
+  const image = { type: "file", mediaType: "image/png", data: pixel } as const
+  return Histories.appendUser(answered, [{ type: "text", text: "And here?" }, ...(images ? [image] : [])])
+}
+
+const request = (overrides: Partial<Llm.LlmRequest> = {}): Llm.LlmRequest => ({
+  instructions: "You know the weather.",
+  history: Histories.appendUser(Histories.empty, "Hi"),
+  tools,
+  toolChoice: "auto",
+  sampling: {},
+  output: undefined,
+  ...overrides
+})
+
+/**
+ * The checks of a model.
+ *
+ * Each has a name and an Effect of what is wrong, for a test of any runner; they wait in real time, for servers do.
+ *
+ * @category checks
+ * @since 0.1.0
+ */
+export const checks = (subject: Subject): ReadonlyArray<Check> => {
+  const { supports } = subject
+  const modes = [false, true] as const
+  const named = (isStream: boolean, name: string) => `${name}, ${isStream ? "streamed" : "whole"}`
+  return [
+    ...modes.flatMap((isStream) => [
+      ...[...answers, ...(supports.reasoning ? ([["reasoning", thinking]] as const) : [])].map(([name, scenario]) => ({
+        name: named(isStream, `reads ${name}`),
+        violations: reads(subject, scenario as Scenario & { readonly _tag: "Answer" }, isStream)
+      })),
+      ...supports.failures.map((failure) => ({
+        name: named(isStream, `fails by its reason: ${failure}`),
+        violations: fails(subject, { _tag: "Failure", failure }, isStream, (error) => failsBy(error, failure))
+      })),
+      {
+        name: named(isStream, "fails when the answer is malformed"),
+        violations: fails(subject, { _tag: "Malformed" }, isStream, tagged("InvalidResponseError"))
+      },
+      {
+        name: named(isStream, "gives the request up when it is interrupted"),
+        violations: givesUp(subject, { _tag: "Silent" }, isStream)
+      }
+    ]),
+    ...(["Truncated", "Reset"] as const).map((_tag) => ({
+      name: `fails when the stream ends early: ${_tag}`,
+      violations: fails(subject, { _tag, pieces: text }, true, tagged("NetworkError"))
+    })),
+    {
+      name: "gives the request up when it is interrupted in the middle of a stream",
+      violations: givesUp(subject, { _tag: "Stalled", pieces: text }, true)
+    },
+    ...(supports.timeouts
+      ? [
+          {
+            name: "fails when no response begins",
+            violations: fails(subject, { _tag: "Silent" }, true, tagged("NetworkError"))
+          },
+          {
+            name: "fails when the stream goes silent",
+            violations: fails(subject, { _tag: "Stalled", pieces: text }, true, tagged("NetworkError"))
+          }
+        ]
+      : []),
+    { name: "calls when it is run, and each time it is", violations: isLazy(subject) },
+    ...(subject.documented === undefined
+      ? []
+      : [{ name: "sends what is documented, and nothing else", violations: sends(subject, subject.documented) }])
+  ]
+}
+
+/** Runs a call on a provider that plays the scenario. */
+const play = Effect.fnUntraced(function* (
+  subject: Subject,
+  scenario: Scenario,
+  isStream: boolean,
+  overrides?: Partial<Llm.LlmRequest>
+) {
+  const { llm, requests } = yield* subject.stage(scenario)
+  const deltas: Array<Llm.Delta> = []
+  const onDelta = isStream ? (delta: Llm.Delta) => void deltas.push(delta) : undefined
+  const exit = yield* Effect.exit(llm.generate(request(overrides), onDelta))
+  return { exit, deltas, requests: requests() }
+}, Effect.scoped)
+
+/** What a text or the arguments of each call come to. */
+const expected = (pieces: ReadonlyArray<Piece>) => {
+  const written = { text: "", reasoning: "" }
+  const calls: Array<{ readonly id: string; readonly name: string; params: string }> = []
+  for (const piece of pieces) {
+    if (piece.type === "call") calls[piece.index] = { id: piece.id, name: piece.name, params: "" }
+    else if (piece.type === "params") calls[piece.index]!.params += piece.delta
+    else written[piece.type] += piece.delta
+  }
+  return { ...written, calls: calls.map((call) => ({ ...call, params: JSON.parse(call.params || "{}") as unknown })) }
+}
+
+const reads = Effect.fnUntraced(function* (
+  subject: Subject,
+  scenario: Scenario & { readonly _tag: "Answer" },
+  isStream: boolean
+) {
+  const { deltas, exit } = yield* play(subject, scenario, isStream)
+  if (Exit.isFailure(exit)) return [`failed: ${Cause.pretty(exit.cause)}`]
+  const { content, finishReason, tokens, model } = exit.value
+  const is = expected(scenario.pieces)
+  const calls = Histories.toolCalls(content).map(({ id, name, params }) => ({ id, name, params }))
+  const reasoning = content.map((part) => (part.type === "reasoning" ? part.text : "")).join("")
+  const violations = [
+    ...differs("text", Histories.text(content), is.text),
+    ...differs("reasoning", reasoning, is.reasoning),
+    ...differs("tool calls", calls, is.calls),
+    ...differs("finish reason", finishReason, scenario.finishReason),
+    ...differs("tokens", tokens, scenario.tokens),
+    ...differs("model", model, scenario.model)
+  ]
+  if (!isStream) return violations
+  const joined = (wanted: (delta: Llm.Delta) => boolean) =>
+    deltas.map((delta) => (delta.type !== "restart" && wanted(delta) ? delta.delta : "")).join("")
+  return [
+    ...violations,
+    ...differs(
+      "text deltas",
+      joined(({ type }) => type === "text"),
+      is.text
+    ),
+    ...differs(
+      "reasoning deltas",
+      joined(({ type }) => type === "reasoning"),
+      is.reasoning
+    ),
+    ...is.calls.flatMap(({ id, params }) => {
+      const json = joined((delta) => delta.type === "tool-params" && delta.id === id)
+      return json === "" && canonical(params) === "{}" ? [] : differs(`deltas of ${id}`, parse(json), params)
+    })
+  ]
+})
+
+const parse = (json: string): unknown =>
+  Result.getOrElse(
+    Result.try(() => JSON.parse(json) as unknown),
+    () => json
+  )
+
+const differs = (what: string, is: unknown, should: unknown): ReadonlyArray<string> =>
+  canonical(is) === canonical(should) ? [] : [`${what}: ${canonical(is)} in place of ${canonical(should)}`]
+
+const fails = Effect.fnUntraced(function* (
+  subject: Subject,
+  scenario: Scenario,
+  isStream: boolean,
+  check: (error: AiError.AiError) => ReadonlyArray<string>
+) {
+  const { exit } = yield* play(subject, scenario, isStream)
+  if (Exit.isSuccess(exit)) return ["succeeded"]
+  const [reason] = exit.cause.reasons
+  if (reason === undefined || !Cause.isFailReason(reason)) return [`did not fail: ${Cause.pretty(exit.cause)}`]
+  return [...check(reason.error), ...leaks(subject, reason.error)]
+})
+
+const tagged =
+  (tag: AiError.AiErrorReason["_tag"]) =>
+  ({ reason }: AiError.AiError): ReadonlyArray<string> =>
+    reason._tag === tag ? [] : [`${reason._tag} in place of ${tag}: ${reason.message}`]
+
+const failsBy = (error: AiError.AiError, failure: Failure): ReadonlyArray<string> => {
+  const violations = tagged(reasons[failure])(error)
+  if (violations.length > 0) return violations
+  if (error.reason._tag === "RateLimitError") {
+    const { retryAfter } = error.reason
+    return differs("retryAfter", retryAfter && Duration.toSeconds(retryAfter), retryAfterSeconds)
+  }
+  return failure === "context-overflow" && !saysOverflow(error.reason)
+    ? ["has no errorCode 'context_length_exceeded' in its metadata"]
+    : []
+}
+
+const saysOverflow = (reason: AiError.AiErrorReason): boolean =>
+  "metadata" in reason
+  && Object.values(reason.metadata).some(
+    (of) => Predicate.hasProperty(of, "errorCode") && of.errorCode === "context_length_exceeded"
+  )
+
+/** Wherever somebody might print the error. */
+const leaks = ({ secret }: Subject, error: AiError.AiError): ReadonlyArray<string> =>
+  [String(error), error.message, Formatter.format(error), JSON.stringify(error), Cause.pretty(Cause.fail(error))].some(
+    (shown) => shown.includes(secret)
+  )
+    ? ["shows the API key"]
+    : []
+
+const givesUp = Effect.fnUntraced(function* (subject: Subject, scenario: Scenario, isStream: boolean) {
+  const { givenUp, llm } = yield* subject.stage(scenario)
+  const fiber = yield* Effect.forkChild(llm.generate(request(), isStream ? () => {} : undefined), {
+    startImmediately: true
+  })
+  const waiting = yield* Effect.forkChild(givenUp, { startImmediately: true })
+  yield* Effect.sleep(timeoutMillis / 3)
+  yield* Fiber.interrupt(fiber)
+  const noticed = yield* Effect.timeoutOption(Fiber.join(waiting), 2000)
+  return noticed._tag === "Some" ? [] : ["the provider was not told"]
+}, Effect.scoped)
+
+const isLazy = Effect.fnUntraced(function* (subject: Subject) {
+  const { llm, requests } = yield* subject.stage(answer(text))
+  const calling = llm.generate(request())
+  const before = requests().length
+  yield* Effect.exit(calling)
+  yield* Effect.exit(calling)
+  return [...differs("requests before it is run", before, 0), ...differs("requests of two runs", requests().length, 2)]
+}, Effect.scoped)
+
+const sends = Effect.fnUntraced(function* (subject: Subject, documented: ReadonlySet<string>) {
+  const sampling = { temperature: 0.5, topP: 0.9, maxTokens: 100, stop: ["END"], seed: 7 }
+  const requests: ReadonlyArray<Partial<Llm.LlmRequest>> = [
+    { history: conversation(subject.supports.images), sampling },
+    { toolChoice: "required" },
+    { toolChoice: { tool: "weather" } },
+    { toolChoice: "none" },
+    { tools: [], output: { name: "answer", schema: Schema.Struct({ sunny: Schema.Boolean }) } }
+  ]
+  const violations: Array<string> = []
+  for (const overrides of requests) {
+    for (const isStream of [false, true]) {
+      const sent = (yield* play(subject, answer(text), isStream, overrides)).requests
+      for (const { body } of sent) {
+        violations.push(...undocumented(body, documented))
+        if (JSON.stringify(body).includes(subject.secret)) violations.push("the body holds the API key")
+      }
+      if (sent.length !== 1) violations.push(`${sent.length} requests in place of one`)
+    }
+  }
+  const { requests: shown } = yield* play(subject, answer(text), false, { history: conversation(true) })
+  if (subject.supports.images && !JSON.stringify(shown).includes(pixel)) violations.push("the image was not sent")
+  return Array.from(new Set(violations))
+})
+
+/** The paths in a body that are not documented, and those that are `null`. */
+const undocumented = (body: unknown, documented: ReadonlySet<string>): ReadonlyArray<string> => {
+  const violations: Array<string> = []
+  const isBranch = (path: string) => Array.from(documented).some((known) => known.startsWith(`${path}.`))
+  const visit = (value: unknown, path: string): void => {
+    if (value === null) violations.push(`${path} is null`)
+    else if (Array.isArray(value)) for (const item of value) visit(item, path)
+    else if (typeof value === "object") {
+      for (const [key, member] of Object.entries(value)) {
+        const below = path === "" ? key : `${path}.${key}`
+        if (!documented.has(below) && !isBranch(below)) violations.push(`${below} is not documented`)
+        else if (isBranch(below)) visit(member, below)
+      }
+    }
+  }
+  visit(body, "")
+  return violations
+}
