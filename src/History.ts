@@ -91,7 +91,9 @@ export const empty: History = new HistoryImpl([], 0)
 Object.freeze(impl(empty).log)
 
 const append = (self: History, message: Prompt.MessageEncoded): History => {
-  const log = self.length === 0 ? [] : writable(self)
+  // A log of one message takes a tenth of what an array has that grew by `push`.
+  if (self.length === 0) return new HistoryImpl([message], 1)
+  const log = writable(self)
   log.push(message)
   return new HistoryImpl(log, log.length)
 }

@@ -93,7 +93,8 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
       timestamp: 0
     },
     observer,
-    dispatcher: fiber.currentDispatcher,
+    // A fiber makes its dispatcher when it is asked for.
+    dispatcher: observer === undefined ? undefined : fiber.currentDispatcher,
     clock,
     prices: fiber.getRef(Prices.Prices),
     startedAt,
@@ -161,7 +162,7 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
         }
         announceTurn(run)
         const calling = requestModel(run, llm, instructions, settings)
-        modelAnswered(run, yield* Effect.catch(calling, (error) => Effect.fail(modelFailed(run, error))))
+        modelAnswered(run, yield* Effect.catchCause(calling, (cause) => modelFailed(run, cause)))
         break
       }
       case "AnswerCalls": {
@@ -281,13 +282,17 @@ const modelAnswered = (run: Run, response: LlmResponse): void => {
   })
 }
 
-const modelFailed = (run: Run, error: AiError.AiError): AgentError => {
+const modelFailed = (run: Run, cause: Cause.Cause<AiError.AiError>): Effect.Effect<never, unknown> => {
+  const failure = Cause.findError(cause)
+  if (Result.isFailure(failure)) return Effect.failCause(failure.failure)
+  const error = failure.success
   const { message, reason } = error
   run.calling = false
   tick(run)
   emit(run, { ...run.envelope, _tag: "ModelCallFailed", turn: run.state.turns + 1, reason: reason._tag, message })
   const overflow = overflowOf(error)
-  return failed(run, overflow === undefined ? new ModelFailed({ error }) : new ContextOverflow({ ...overflow, error }))
+  const why = overflow === undefined ? new ModelFailed({ error }) : new ContextOverflow({ ...overflow, error })
+  return Effect.fail(failed(run, why))
 }
 
 const ignore = () => {}

@@ -62,7 +62,8 @@ export interface Run {
   /** `""` when nobody watches. */
   readonly id: string
   readonly observer: Observer | undefined
-  readonly dispatcher: SchedulerDispatcher
+  /** Hands events over when the run suspends; `undefined` when nobody watches. */
+  readonly dispatcher: SchedulerDispatcher | undefined
   readonly clock: Clock.Clock
   readonly prices: PriceTable
   readonly startedAt: number
@@ -107,7 +108,7 @@ export const emit = (run: Run, event: AgentEvent): void => {
     return
   }
   run.buffer = [event]
-  run.dispatcher.scheduleTask(() => flush(run), 0)
+  run.dispatcher!.scheduleTask(() => flush(run), 0)
 }
 
 /** Hands over the events that wait, those of the parent first: they are older. */
