@@ -30,6 +30,7 @@ import { CurrentRun } from "./internal/currentRun.ts"
 import type { RunResult } from "./internal/interpreter.ts"
 import { interpret } from "./internal/interpreter.ts"
 import { evolve, initial, partial } from "./internal/machine.ts"
+import { parsePartial } from "./internal/partialJson.ts"
 import type { Definition, Output } from "./internal/run.ts"
 import type { Sampling } from "./Llm.ts"
 import type { Llm } from "./Llm.ts"
@@ -259,8 +260,8 @@ const require = (field: string, holds: boolean, issue: string): void => {
   if (!holds) throw new InvalidAgent({ field, issue })
 }
 
-/** Models like to wrap JSON in a code fence. */
-const withoutFence = (text: string): string => text.trim().replace(/^```(?:json)?\s*\n([\s\S]*)\n```$/, "$1")
+/** Models like to wrap JSON in a code fence. One that is being written may still be open. */
+const withoutFence = (text: string): string => text.trim().replace(/^```(?:json)?\s*\n([\s\S]*?)(?:\n```)?$/, "$1")
 
 /** The decoder of an answer in JSON. */
 const jsonOutput = (schema: Schema.Top): Output => {
@@ -372,6 +373,81 @@ export const stream = <Name extends string, Output, E, R>(
       )
     })
   )
+
+/**
+ * Runs an agent with an `output` schema and streams its answer while the model writes it: each element is the JSON so
+ * far, with open strings, arrays and objects closed. The last one is the whole answer.
+ *
+ * **Details**
+ *
+ * What is still being written is not checked by the schema; the run checks the answer in the end, and the stream fails
+ * as {@link run} does when it does not match. A model that corrects itself starts over.
+ *
+ * **Example** (An answer that grows)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Schema from "effect/Schema"
+ * import * as Stream from "effect/Stream"
+ * import * as Agent from "effect-agent-runtime/Agent"
+ * import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+ *
+ * const cook = Agent.make("cook", { output: Schema.Struct({ dish: Schema.String, minutes: Schema.Finite }) })
+ *
+ * const program = Agent.streamOutput(cook, "Something quick").pipe(
+ *   Stream.runCollect,
+ *   Effect.provide(ScriptedLlm.layer(['{"dish": "pasta al pesto", "minutes": 12}']))
+ * )
+ * const parts = await Effect.runPromise(program)
+ * parts.at(-1) // => { dish: "pasta al pesto", minutes: 12 }
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const streamOutput = <Name extends string, Output, E, R>(
+  agent: Agent<Name, Output, E, R>,
+  input: AgentInput
+): Stream.Stream<Schema.Json, AgentError | E, Llm | R> =>
+  stream(agent, input).pipe(
+    Stream.mapAccumArray(
+      (): Writing => ({ runId: undefined, text: "", shown: undefined }),
+      (writing, events) => {
+        const now = events.reduce(write, writing)
+        // Once per batch: the text is read from its beginning each time.
+        const value = now.done ?? parsePartial(withoutFence(now.text))
+        const isNew = value !== undefined && JSON.stringify(value) !== now.shown
+        return [isNew ? { ...now, shown: JSON.stringify(value) } : now, isNew ? [value] : []]
+      }
+    )
+  )
+
+/** An answer that is being written. */
+interface Writing {
+  readonly runId: string | undefined
+  readonly text: string
+  /** The whole answer, when the run has accepted it. */
+  readonly done?: Schema.Json
+  /** The last JSON that was told. */
+  readonly shown: string | undefined
+}
+
+const write = (writing: Writing, event: AgentEvent): Writing => {
+  const { runId = event.runId, text } = writing
+  if (event.runId !== runId) return writing
+  switch (event._tag) {
+    case "TextDelta":
+      return { ...writing, runId, text: text + event.delta }
+    case "TurnStarted":
+    case "ModelCallRetried":
+      return { ...writing, runId, text: "" }
+    case "RunCompleted":
+      // It is what the decoder was given: JSON.
+      return { ...writing, runId, done: event.output as Schema.Json }
+    default:
+      return { ...writing, runId }
+  }
+}
 
 const isEvent = (delivery: Delivery): delivery is AgentEvent => delivery._tag !== "Lagged"
 

@@ -842,6 +842,59 @@ describe("interruption", () => {
   )
 })
 
+describe("streamOutput", () => {
+  const Dish = Schema.Struct({ dish: Schema.String, steps: Schema.Array(Schema.String), ready: Schema.Date })
+  const cook = Agent.make("cook", { output: Dish, toolkit: MathTools })
+  const whole = { dish: "pasta al pesto", steps: ["boil the water", "mix"], ready: "2026-01-01T00:00:00.000Z" }
+
+  /** A model that waits after each word, so that each is a batch of its own. */
+  const slowly = (text: string): Llm["Service"]["generate"] =>
+    Effect.fnUntraced(function* (_, onDelta) {
+      for (const word of text.match(/\S+\s*|\s+/g) ?? []) {
+        onDelta?.({ type: "text", delta: word })
+        yield* Effect.yieldNow
+      }
+      const content = [{ type: "text", text }] as const
+      return { content, finishReason: "stop", tokens: Usage.noTokens, model: undefined } as const
+    })
+
+  const collect = (...turns: ReadonlyArray<Llm["Service"]["generate"]>) => {
+    let turn = 0
+    const llm: Llm["Service"] = { generate: (request, onDelta) => turns[turn++]!(request, onDelta) }
+    return Agent.streamOutput(cook, "Cook").pipe(
+      Stream.runCollect,
+      Effect.provide(MathToolsLayer),
+      Effect.provideService(Llm, llm)
+    )
+  }
+
+  it.effect("grows with the answer, beside tools, and ends with all of it", () =>
+    Effect.gen(function* () {
+      const calling = ScriptedLlm.make([calculate("add", 1, 1)]).generate
+      const parts = yield* collect(calling, slowly(`\`\`\`json\n${JSON.stringify(whole)}\n\`\`\``))
+      assert.deepStrictEqual(parts.at(-1), whole)
+      assert.deepStrictEqual(parts.slice(0, 2), [{ dish: "pasta" }, { dish: "pasta al" }])
+      assert.isAtLeast(parts.length, 5)
+    })
+  )
+
+  it.effect("starts over with a correction", () =>
+    Effect.gen(function* () {
+      const parts = yield* collect(slowly('{"dish": "soup of the day"}'), slowly(JSON.stringify(whole)))
+      assert.deepInclude(parts, { dish: "soup of the" })
+      assert.deepInclude(parts, { dish: "pasta" })
+      assert.deepStrictEqual(parts.at(-1), whole)
+    })
+  )
+
+  it.effect("fails when the run does, after what it has told", () =>
+    Effect.gen(function* () {
+      const error = yield* failure(collect(...[1, 2, 3].map(() => slowly('{"dish": "soup"}'))))
+      assert.strictEqual(error.reason._tag, "OutputInvalid")
+    })
+  )
+})
+
 describe("asTool", () => {
   const researcher = Agent.make("researcher", { instructions: "Find out.", toolkit: MathTools })
   const sub = Agent.asTool(researcher, { description: "Finds things out" })
