@@ -53,6 +53,18 @@ search: three results (attempt 3)
 crawl: timeout: Tool 'crawl' gave no result within 50ms.
 I found three results.
 `,
+  "streaming-to-browser": `
+text/event-stream
+RunStarted
+TurnStarted
+ModelCallStarted
+TextDelta A${" "}
+TextDelta blue${" "}
+TextDelta question
+ModelCallCompleted
+TurnCompleted
+RunCompleted
+`,
   "streaming-to-terminal": `
 Rain on the tin roof,
 a thousand small drummers play
