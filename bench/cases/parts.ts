@@ -12,6 +12,7 @@ import * as JitCompiler from "effect/schema/SchemaJITCompiler"
 import * as Stream from "effect/Stream"
 import type { Case } from "../Case.ts"
 import { expect } from "../Case.ts"
+import { makeToolkit } from "./support.ts"
 
 const part = (name: string, describes: string, make: () => () => Effect.Effect<unknown, unknown>): Case => ({
   name: `parts/${name}`,
@@ -84,6 +85,7 @@ export const parts: ReadonlyArray<Case> = [
     "the key of a call with three arguments",
     () => () => Effect.succeed(LoopDetector.key("calculator", params))
   ),
+  part("toolkit_make", "Tool.make and Toolkit.make of effect/ai", () => () => Effect.succeed(makeToolkit())),
   part("decode", "decode three arguments", () => {
     const decode = Schema.decodeUnknownEffect(makeParameters())
     return () => decode(params)
