@@ -61,7 +61,7 @@ export const fromResponse = (
   const scrubbed = origin.scrub(body)
   return reasonOf(origin, problemOf(parse(scrubbed)), {
     status,
-    requestId: headers["x-request-id"],
+    requestId: headers["x-request-id"] ?? headers["request-id"],
     retryAfter: retryAfter(headers, now),
     http: {
       response: {
@@ -76,7 +76,7 @@ export const fromResponse = (
 const maxBody = 4_000
 
 // A list of what may be shown is safer than one of what may not.
-const harmless = /^(content-type|date|retry-after|retry-after-ms|x-request-id|x-ratelimit-.*)$/
+const harmless = /^(content-type|date|retry-after|retry-after-ms|(x-)?request-id|(x|anthropic)-ratelimit-.*)$/
 
 /** An error that a server reports within a response that began as a success. */
 export const fromBody = (origin: Origin, body: unknown): AiError.AiErrorReason => {
@@ -89,16 +89,18 @@ interface Problem {
   readonly code: string | undefined
   readonly type: string | undefined
   readonly parameter: string | undefined
+  readonly requestId: string | undefined
 }
 
-/** Reads `{ error: { message, type, code, param } }` and what local servers make of it. */
+/** Reads `{ error: { message, type, code, param }, request_id }` and what local servers make of it. */
 const problemOf = (body: unknown): Problem => {
   const error = Predicate.hasProperty(body, "error") ? body.error : body
   return {
     message: typeof error === "string" ? error : (member(error, "message") ?? member(error, "detail")),
     code: member(error, "code"),
     type: member(error, "type"),
-    parameter: member(error, "param")
+    parameter: member(error, "param"),
+    requestId: member(body, "request_id")
   }
 }
 
@@ -114,12 +116,21 @@ const statusOf = ({ code, type }: Problem): number => {
   const status = Number(code)
   if (status >= 400 && status < 600) return status
   const words = `${type} ${code}`
-  if (/rate_limit|quota/.test(words)) return 429
-  if (/authentication|api_key/.test(words)) return 401
-  return /invalid_request|context_(size|length)/.test(words) ? 400 : 500
+  return statuses.find(([pattern]) => pattern.test(words))?.[1] ?? 500
 }
 
-const overflow = /context_length_exceeded|exceed_context_size|maximum context length|context (size|window)/i
+const statuses: ReadonlyArray<readonly [RegExp, number]> = [
+  [/rate_limit|quota/, 429],
+  [/authentication|api_key/, 401],
+  [/permission/, 403],
+  [/not_found/, 404],
+  [/too_large/, 413],
+  [/invalid_request|context_(size|length)/, 400],
+  [/overloaded/, 529]
+]
+
+const overflow =
+  /context_length_exceeded|exceed_context_size|maximum context length|context (size|window|limit)|prompt is too long/i
 
 const reasonOf = (
   origin: Origin,
@@ -131,8 +142,9 @@ const reasonOf = (
     readonly http?: typeof AiError.HttpContext.Type
   }
 ): AiError.AiErrorReason => {
-  const { http, requestId, retryAfter, status } = details
+  const { http, retryAfter, status } = details
   const { message, parameter, type } = problem
+  const requestId = details.requestId ?? problem.requestId
   // Local servers repeat the status as the code, and each has its own words for the one error worth a reaction.
   const named = /^\d*$/.test(problem.code ?? "") ? (type ?? problem.code) : problem.code
   const isRequest = status >= 400 && status < 500 && ![401, 402, 403, 408, 429].includes(status)
@@ -152,8 +164,11 @@ const reasonOf = (
       [origin.provider]: { errorCode: code ?? null, errorType: type ?? null, requestId: requestId ?? null }
     }
   }
-  if (/content_policy|content_filter/.test(code ?? "")) return new AiError.ContentPolicyError(common)
-  if (status === 402 || /insufficient_quota|billing/.test(code ?? "")) return new AiError.QuotaExhaustedError(common)
+  // Anthropic has the words only.
+  const isBlocked = /content_policy|content_filter/.test(`${code}`) || /content filtering policy/i.test(`${message}`)
+  const isExhausted = /insufficient_quota|billing/.test(`${code}`) || /credit balance is too low/i.test(`${message}`)
+  if (isBlocked) return new AiError.ContentPolicyError(common)
+  if (status === 402 || isExhausted) return new AiError.QuotaExhaustedError(common)
   if (status === 429) return new AiError.RateLimitError({ ...common, retryAfter })
   if (isRequest) return new AiError.InvalidRequestError({ ...common, parameter })
   return AiError.reasonFromHttpStatus({ ...common, status: status === 408 ? 500 : status })
