@@ -114,9 +114,9 @@ const statusOf = ({ code, type }: Problem): number => {
   const status = Number(code)
   if (status >= 400 && status < 600) return status
   const words = `${type} ${code}`
-  if (/rate_limit|quota/.test(words)) return 429
+  if (/rate_limit|quota|too_many_requests/.test(words)) return 429
   if (/authentication|api_key/.test(words)) return 401
-  return /invalid_request|context_(size|length)/.test(words) ? 400 : 500
+  return /invalid|image|mismatch|not_found|context_(size|length)/.test(words) ? 400 : 500
 }
 
 const overflow = /context_length_exceeded|exceed_context_size|maximum context length|context (size|window)/i
@@ -152,7 +152,7 @@ const reasonOf = (
       [origin.provider]: { errorCode: code ?? null, errorType: type ?? null, requestId: requestId ?? null }
     }
   }
-  if (/content_policy|content_filter/.test(code ?? "")) return new AiError.ContentPolicyError(common)
+  if (/content_policy|content_filter|bio_policy/.test(code ?? "")) return new AiError.ContentPolicyError(common)
   if (status === 402 || /insufficient_quota|billing/.test(code ?? "")) return new AiError.QuotaExhaustedError(common)
   if (status === 429) return new AiError.RateLimitError({ ...common, retryAfter })
   if (isRequest) return new AiError.InvalidRequestError({ ...common, parameter })

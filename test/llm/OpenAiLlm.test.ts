@@ -17,68 +17,22 @@ import * as TestClock from "effect/testing/TestClock"
 import * as History from "../../src/History.ts"
 import * as Llm from "../../src/Llm.ts"
 import * as OpenAiLlm from "../../src/llm/OpenAiLlm.ts"
+import {
+  call,
+  clients,
+  encoder,
+  events,
+  join,
+  json,
+  reasonOf,
+  request,
+  type Sent,
+  sse,
+  Weather,
+  weather,
+  weatherSchema
+} from "../support/openAiCall.ts"
 import * as OpenAiServer from "../support/openAiServer.ts"
-
-const request = (overrides: Partial<Llm.LlmRequest> = {}): Llm.LlmRequest => ({
-  instructions: "",
-  history: History.appendUser(History.empty, "Hi"),
-  tools: [],
-  toolChoice: "auto",
-  sampling: {},
-  output: undefined,
-  ...overrides
-})
-
-interface Sent {
-  readonly url: string
-  readonly headers: Record<string, string>
-  readonly body: Record<string, unknown>
-}
-
-/** One call without a network: `respond` plays the server. */
-const call = (
-  respond: (sent: Sent) => Response,
-  options: {
-    readonly request?: Partial<Llm.LlmRequest>
-    readonly llm?: Partial<OpenAiLlm.Options>
-    readonly onDelta?: (delta: Llm.Delta) => void
-  } = {}
-) => {
-  const fetch = async (url: unknown, init?: RequestInit) =>
-    respond({
-      url: String(url),
-      headers: { ...(init?.headers as Record<string, string>) },
-      body: JSON.parse(Buffer.from(init?.body as Uint8Array).toString("utf8"))
-    })
-  return OpenAiLlm.make({ model: "gpt-test", ...options.llm }).pipe(
-    Effect.flatMap((llm) => llm.generate(request(options.request), options.onDelta)),
-    Effect.provide(FetchHttpClient.layer),
-    // Only what `FetchHttpClient` calls of `fetch` is here.
-    Effect.provideService(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch)
-  )
-}
-
-const json = (body: unknown, init?: ResponseInit): Response =>
-  new Response(typeof body === "string" ? body : JSON.stringify(body), {
-    headers: { "content-type": "application/json" },
-    ...init
-  })
-
-const events = (...pieces: ReadonlyArray<string | Uint8Array>): Response =>
-  new Response(
-    new ReadableStream({
-      start: (controller) => {
-        for (const piece of pieces) controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece)
-        controller.close()
-      }
-    }),
-    { headers: { "content-type": "text/event-stream; charset=utf-8" } }
-  )
-
-const encoder = new TextEncoder()
-
-const sse = (...chunks: ReadonlyArray<unknown>): string =>
-  chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join("")
 
 const done = "data: [DONE]\n\n"
 
@@ -96,7 +50,7 @@ const ask = (message: unknown, finish_reason?: string | null) => call(() => json
 /** What is sent for a request. */
 const sentFor = Effect.fnUntraced(function* (
   overrides: Partial<Llm.LlmRequest> = {},
-  llm: Partial<OpenAiLlm.Options> = {},
+  llm: Partial<OpenAiLlm.ServerOptions> = {},
   onDelta?: (delta: Llm.Delta) => void
 ) {
   let sent: Sent | undefined
@@ -115,41 +69,6 @@ const stream = Effect.fnUntraced(function* (...pieces: ReadonlyArray<string | Ui
   const deltas: Array<Llm.Delta> = []
   const response = yield* call(() => events(...pieces), { onDelta: (delta) => deltas.push(delta) })
   return { response, deltas, joined: join(deltas) }
-})
-
-/** The deltas with neighbours of one kind joined. */
-const join = (deltas: ReadonlyArray<Llm.Delta>): ReadonlyArray<Llm.Delta> => {
-  const out: Array<Llm.Delta> = []
-  for (const delta of deltas) {
-    const last = out.at(-1)
-    const same = last?.type === delta.type && (delta.type !== "tool-params" || ("id" in last && last.id === delta.id))
-    if (same && "delta" in last && "delta" in delta) out[out.length - 1] = { ...last, delta: last.delta + delta.delta }
-    else out.push(delta)
-  }
-  return out
-}
-
-const clients = [FetchHttpClient.layer, NodeHttpClient.layerUndici, NodeHttpClient.layerNodeHttp]
-
-const reasonOf = <A, R>(effect: Effect.Effect<A, AiError.AiError, R>) =>
-  Effect.map(Effect.flip(effect), (error) => error.reason)
-
-const Weather = Tool.make("weather", {
-  description: "Tells the weather",
-  parameters: Schema.Struct({ city: Schema.String })
-})
-const weatherSchema = {
-  type: "object",
-  properties: { city: { type: "string" } },
-  required: ["city"],
-  additionalProperties: true
-}
-
-const weather = (id: string, params: unknown): Prompt.ToolCallPartEncoded => ({
-  type: "tool-call",
-  id,
-  name: "weather",
-  params
 })
 
 describe("a request", () => {
@@ -332,7 +251,7 @@ describe("a request", () => {
       const weather = { name: "weather", description: "Tells the weather", parameters: weatherSchema }
       assert.deepStrictEqual(body["tools"], [
         fn(weather),
-        fn({ ...weather, strict: true }),
+        fn({ ...weather, parameters: { ...weatherSchema, additionalProperties: false }, strict: true }),
         fn({ name: "place", parameters: { ...weatherSchema, $defs: { PlaceEncoded: weatherSchema } } }),
         fn({ name: "now", parameters: { type: "object", properties: {}, additionalProperties: false } }),
         fn({ name: "mcp", description: "Finds", parameters: raw })
@@ -1157,7 +1076,7 @@ describe("an interruption", () => {
 
 describe("layerConfig", () => {
   /** Builds the layer with the environment and makes a call: what was sent. */
-  const build = Effect.fnUntraced(function* (env: Record<string, string>, options?: Partial<OpenAiLlm.Options>) {
+  const build = Effect.fnUntraced(function* (env: Record<string, string>, options?: Partial<OpenAiLlm.ServerOptions>) {
     let sent: Sent | undefined
     const fetch = async (url: unknown, init?: RequestInit) => {
       const body = JSON.parse(Buffer.from(init?.body as Uint8Array).toString("utf8"))
