@@ -176,46 +176,43 @@ const chatBody = (options: Options, request: Llm.LlmRequest, isStream: boolean) 
 const responsesBody = (options: Options, request: Llm.LlmRequest, isStream: boolean) => {
   const { instructions, output, sampling } = request
   const model = sampling.model ?? options.model
-  const { effort, summary } = options.reasoning || {}
-  const isReasoning = options.reasoning === undefined ? !unreasoning.test(model) : options.reasoning !== false
+  const { reasoning = unreasoning.test(model) ? false : {} } = options
   const choose = (name: string) => ({ type: "function", name })
   return {
     model,
     instructions: instructions === "" ? undefined : instructions,
     input: ResponsesRequest.input(request.history),
     store: false,
-    include: isReasoning ? ["reasoning.encrypted_content"] : undefined,
+    include: reasoning ? ["reasoning.encrypted_content"] : undefined,
     stream: isStream ? true : undefined,
     ...toolFields(options, request, ResponsesRequest.toolDefinition, choose),
     temperature: sampling.temperature,
     top_p: sampling.topP,
     max_output_tokens: sampling.maxTokens,
-    reasoning: effort === undefined && summary === undefined ? undefined : { effort, summary },
+    reasoning: options.reasoning || undefined,
     text: output && { format: { type: "json_schema", ...outputFormat(options, output) } }
   }
 }
 
-// Those that refuse to encrypt their reasoning. Whatever is newer reasons.
-const unreasoning = /^(ft:)?(gpt-[34]|chatgpt-|gpt-5[\w.]*-chat)/
+// Whatever is newer reasons.
+const unreasoning = /(^|[/:])(gpt-[34]|chatgpt-|gpt-5[\w.]*-chat)/
 
-/** Without tools there is none: a choice between nothing is refused. */
+// Parameters without tools are refused.
 const toolFields = (
   { parallelToolCalls }: Options,
-  { toolChoice, tools }: Llm.LlmRequest,
+  request: Llm.LlmRequest,
   define: (tool: Tool.Any) => object | undefined,
   choose: (name: string) => object
 ) => {
-  const definitions = tools.flatMap((tool) => define(tool) ?? [])
-  return definitions.length === 0
-    ? {}
-    : {
-        tools: definitions,
-        tool_choice: typeof toolChoice === "object" ? choose(toolChoice.tool) : otherThanAuto(toolChoice),
-        parallel_tool_calls: parallelToolCalls
-      }
+  const tools = request.tools.flatMap((tool) => define(tool) ?? [])
+  if (tools.length === 0) return {}
+  return { tools, tool_choice: toolChoice(request.toolChoice, choose), parallel_tool_calls: parallelToolCalls }
 }
 
-const otherThanAuto = <A>(choice: A | "auto"): A | undefined => (choice === "auto" ? undefined : choice)
+const toolChoice = (choice: Llm.ToolChoice, choose: (name: string) => object): unknown => {
+  if (choice === "auto") return undefined
+  return typeof choice === "string" ? choice : choose(choice.tool)
+}
 
 const outputFormat = ({ strictOutput }: Options, { name, schema }: Llm.OutputFormat) => {
   const json = JsonSchema.of(schema)

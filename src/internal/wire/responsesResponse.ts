@@ -5,6 +5,7 @@ import type * as Response from "effect/ai/Response"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import type * as Llm from "../../Llm.ts"
 import * as HttpAiError from "../httpAiError.ts"
 import type * as HttpLlm from "../httpLlm.ts"
 import * as ResponseParts from "../responseParts.ts"
@@ -116,8 +117,8 @@ interface Open {
   readonly id: string | undefined
   /** Of a call the arguments. */
   text: string
-  /** How much of `text` has been passed on. */
-  passed: number
+  /** What of `text` has not been passed on. */
+  waiting: string
   /** What of the item the last piece belongs to. */
   part: string
   callId: string
@@ -136,7 +137,7 @@ export const make = ({ missingId, onDelta, origin }: HttpLlm.AnswerOptions): Htt
     const isSame = (item: Open) => (typeof index === "number" ? item.index === index : !id || item.id === id)
     let item = items.findLast((item) => item.kind === kind && isSame(item))
     if (item === undefined) {
-      const none = { text: "", passed: 0, part: "", callId: "", name: "", options: undefined }
+      const none = { text: "", waiting: "", part: "", callId: "", name: "", options: undefined }
       item = { kind, index: index ?? items.length, id: id ?? undefined, ...none }
       items.push(item)
     }
@@ -146,32 +147,33 @@ export const make = ({ missingId, onDelta, origin }: HttpLlm.AnswerOptions): Htt
   const callId = (call: Open): string =>
     (call.callId ||= missingId(items.filter(({ kind }) => kind === "function_call").indexOf(call)))
 
-  /** Passes on what has been written since: nothing of a call before its name. */
-  const pass = (item: Open): void => {
-    const { kind, name, text } = item
-    if (text.length === item.passed || (kind === "function_call" && name === "")) return
-    const delta = text.slice(item.passed)
-    item.passed = text.length
-    if (kind === "function_call") onDelta?.({ type: "tool-params", id: callId(item), name, delta })
-    else onDelta?.({ type: kind === "message" ? "text" : "reasoning", delta })
+  const write = (item: Open, delta: string): void => {
+    item.text += delta
+    item.waiting += delta
+    // Whoever listens wants to know of what call the arguments are.
+    if (item.waiting === "" || (item.kind === "function_call" && item.name === "")) return
+    onDelta?.(deltaOf(item, item.waiting))
+    item.waiting = ""
   }
+
+  const deltaOf = (item: Open, delta: string): Llm.Delta =>
+    item.kind === "function_call"
+      ? { type: "tool-params", id: callId(item), name: item.name, delta }
+      : { type: item.kind === "message" ? "text" : "reasoning", delta }
 
   const readDelta = (event: typeof DeltaEvent.Type): void => {
     if (event.delta === "") return
     const item = open(deltaEvents[event.type], event.output_index, event.item_id)
     const part = `${event.type} ${event.summary_index ?? event.content_index}`
-    if (item.kind === "reasoning" && item.text !== "" && item.part !== part) item.text += paragraph
+    const isNext = item.kind === "reasoning" && item.text !== "" && item.part !== part
     item.part = part
-    item.text += event.delta
-    pass(item)
+    write(item, isNext ? paragraph + event.delta : event.delta)
   }
 
-  /** Reads an item that has begun, or one that is complete: adds what was not in the pieces before. */
+  /** Reads an item that begins or is complete: it adds what has not been streamed, and changes nothing that has. */
   const readItem = (item: typeof Item.Type, index: number | null | undefined): void => {
     if (item.type === "other") return
     const opened = open(item.type, index, item.id)
-    const text = textOf(item)
-    if (text.startsWith(opened.text)) opened.text = text
     if (item.type === "function_call") {
       opened.callId ||= item.call_id ?? ""
       opened.name ||= item.name ?? ""
@@ -183,7 +185,8 @@ export const make = ({ missingId, onDelta, origin }: HttpLlm.AnswerOptions): Htt
     } else if (item.phase) {
       opened.options = { phase: item.phase }
     }
-    pass(opened)
+    const text = textOf(item)
+    write(opened, text.startsWith(opened.text) ? text.slice(opened.text.length) : "")
   }
 
   const readEnd = (response: typeof Ended.Type, status: string | null | undefined) => {
@@ -215,7 +218,7 @@ export const make = ({ missingId, onDelta, origin }: HttpLlm.AnswerOptions): Htt
       if (data === "[DONE]" || data === "") return undefined
       const decoded = decodeMessage(data)
       if (Result.isFailure(decoded)) {
-        return invalid(origin.scrub(`${decoded.failure.message}\nReceived: ${data.slice(0, 200)}`))
+        return invalid(origin.scrub(`Neither a response nor an event of one\nReceived: ${data.slice(0, 200)}`))
       }
       const message = decoded.success
       if (!("type" in message)) {
