@@ -120,12 +120,12 @@ const statusOf = ({ code, type }: Problem): number => {
 }
 
 const statuses: ReadonlyArray<readonly [RegExp, number]> = [
-  [/rate_limit|quota/, 429],
+  [/rate_limit|quota|too_many_requests/, 429],
   [/authentication|api_key/, 401],
   [/permission/, 403],
   [/not_found/, 404],
   [/too_large/, 413],
-  [/invalid_request|context_(size|length)/, 400],
+  [/invalid|image|mismatch|context_(size|length)/, 400],
   [/overloaded/, 529]
 ]
 
@@ -165,7 +165,7 @@ const reasonOf = (
     }
   }
   // Anthropic has the words only.
-  const isBlocked = /content_policy|content_filter/.test(`${code}`) || /content filtering policy/i.test(`${message}`)
+  const isBlocked = /content_policy|content_filter|bio_policy/.test(`${code}`) || /content filtering policy/i.test(`${message}`)
   const isExhausted = /insufficient_quota|billing/.test(`${code}`) || /credit balance is too low/i.test(`${message}`)
   if (isBlocked) return new AiError.ContentPolicyError(common)
   if (status === 402 || isExhausted) return new AiError.QuotaExhaustedError(common)

@@ -17,68 +17,22 @@ import * as TestClock from "effect/testing/TestClock"
 import * as History from "../../src/History.ts"
 import * as Llm from "../../src/Llm.ts"
 import * as OpenAiLlm from "../../src/llm/OpenAiLlm.ts"
+import {
+  call,
+  clients,
+  encoder,
+  events,
+  join,
+  json,
+  reasonOf,
+  request,
+  type Sent,
+  sse,
+  Weather,
+  weather,
+  weatherSchema
+} from "../support/openAiCall.ts"
 import * as OpenAiServer from "../support/openAiServer.ts"
-
-const request = (overrides: Partial<Llm.LlmRequest> = {}): Llm.LlmRequest => ({
-  instructions: "",
-  history: History.appendUser(History.empty, "Hi"),
-  tools: [],
-  toolChoice: "auto",
-  sampling: {},
-  output: undefined,
-  ...overrides
-})
-
-interface Sent {
-  readonly url: string
-  readonly headers: Record<string, string>
-  readonly body: Record<string, unknown>
-}
-
-/** One call without a network: `respond` plays the server. */
-const call = (
-  respond: (sent: Sent) => Response,
-  options: {
-    readonly request?: Partial<Llm.LlmRequest>
-    readonly llm?: Partial<OpenAiLlm.Options>
-    readonly onDelta?: (delta: Llm.Delta) => void
-  } = {}
-) => {
-  const fetch = async (url: unknown, init?: RequestInit) =>
-    respond({
-      url: String(url),
-      headers: { ...(init?.headers as Record<string, string>) },
-      body: JSON.parse(Buffer.from(init?.body as Uint8Array).toString("utf8"))
-    })
-  return OpenAiLlm.make({ model: "gpt-test", ...options.llm }).pipe(
-    Effect.flatMap((llm) => llm.generate(request(options.request), options.onDelta)),
-    Effect.provide(FetchHttpClient.layer),
-    // Only what `FetchHttpClient` calls of `fetch` is here.
-    Effect.provideService(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch)
-  )
-}
-
-const json = (body: unknown, init?: ResponseInit): Response =>
-  new Response(typeof body === "string" ? body : JSON.stringify(body), {
-    headers: { "content-type": "application/json" },
-    ...init
-  })
-
-const events = (...pieces: ReadonlyArray<string | Uint8Array>): Response =>
-  new Response(
-    new ReadableStream({
-      start: (controller) => {
-        for (const piece of pieces) controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece)
-        controller.close()
-      }
-    }),
-    { headers: { "content-type": "text/event-stream; charset=utf-8" } }
-  )
-
-const encoder = new TextEncoder()
-
-const sse = (...chunks: ReadonlyArray<unknown>): string =>
-  chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join("")
 
 const done = "data: [DONE]\n\n"
 
@@ -96,7 +50,7 @@ const ask = (message: unknown, finish_reason?: string | null) => call(() => json
 /** What is sent for a request. */
 const sentFor = Effect.fnUntraced(function* (
   overrides: Partial<Llm.LlmRequest> = {},
-  llm: Partial<OpenAiLlm.Options> = {},
+  llm: Partial<OpenAiLlm.ServerOptions> = {},
   onDelta?: (delta: Llm.Delta) => void
 ) {
   let sent: Sent | undefined
@@ -115,41 +69,6 @@ const stream = Effect.fnUntraced(function* (...pieces: ReadonlyArray<string | Ui
   const deltas: Array<Llm.Delta> = []
   const response = yield* call(() => events(...pieces), { onDelta: (delta) => deltas.push(delta) })
   return { response, deltas, joined: join(deltas) }
-})
-
-/** The deltas with neighbours of one kind joined. */
-const join = (deltas: ReadonlyArray<Llm.Delta>): ReadonlyArray<Llm.Delta> => {
-  const out: Array<Llm.Delta> = []
-  for (const delta of deltas) {
-    const last = out.at(-1)
-    const same = last?.type === delta.type && (delta.type !== "tool-params" || ("id" in last && last.id === delta.id))
-    if (same && "delta" in last && "delta" in delta) out[out.length - 1] = { ...last, delta: last.delta + delta.delta }
-    else out.push(delta)
-  }
-  return out
-}
-
-const clients = [FetchHttpClient.layer, NodeHttpClient.layerUndici, NodeHttpClient.layerNodeHttp]
-
-const reasonOf = <A, R>(effect: Effect.Effect<A, AiError.AiError, R>) =>
-  Effect.map(Effect.flip(effect), (error) => error.reason)
-
-const Weather = Tool.make("weather", {
-  description: "Tells the weather",
-  parameters: Schema.Struct({ city: Schema.String })
-})
-const weatherSchema = {
-  type: "object",
-  properties: { city: { type: "string" } },
-  required: ["city"],
-  additionalProperties: true
-}
-
-const weather = (id: string, params: unknown): Prompt.ToolCallPartEncoded => ({
-  type: "tool-call",
-  id,
-  name: "weather",
-  params
 })
 
 describe("a request", () => {
@@ -222,6 +141,7 @@ describe("a request", () => {
   it.effect.each([
     ["max_completion_tokens", "https://api.openai.com/v1", undefined],
     ["max_completion_tokens", "https://eu.api.openai.com/v1", undefined],
+    ["max_completion_tokens", "https://x.openai.azure.com/openai/v1", undefined],
     ["max_tokens", "https://api.openai.com.example.com/v1", undefined],
     ["max_tokens", "http://localhost:8080", undefined],
     ["max_completion_tokens", "http://localhost:8080", "max_completion_tokens"],
@@ -332,7 +252,7 @@ describe("a request", () => {
       const weather = { name: "weather", description: "Tells the weather", parameters: weatherSchema }
       assert.deepStrictEqual(body["tools"], [
         fn(weather),
-        fn({ ...weather, strict: true }),
+        fn({ ...weather, parameters: { ...weatherSchema, additionalProperties: false }, strict: true }),
         fn({ name: "place", parameters: { ...weatherSchema, $defs: { PlaceEncoded: weatherSchema } } }),
         fn({ name: "now", parameters: { type: "object", properties: {}, additionalProperties: false } }),
         fn({ name: "mcp", description: "Finds", parameters: raw })
@@ -364,6 +284,33 @@ describe("a request", () => {
         type: "json_schema",
         json_schema: { name: "place", schema: weatherSchema }
       })
+    })
+  )
+
+  it.effect("asks for an output that keeps to its schema, if strict mode knows the schema", () =>
+    Effect.gen(function* () {
+      const format = (schema: Schema.Top) =>
+        Effect.map(
+          sentFor({ output: { name: "place", schema } }, { strictOutput: true }),
+          ({ body }) => body["response_format"]
+        )
+      assert.deepStrictEqual(yield* format(Schema.Struct({ city: Schema.String })), {
+        type: "json_schema",
+        json_schema: { name: "place", schema: { ...weatherSchema, additionalProperties: false }, strict: true }
+      })
+      assert.notInclude(JSON.stringify(yield* format(Schema.Record(Schema.String, Schema.String))), "strict")
+    })
+  )
+
+  it.effect("has the options of the model", () =>
+    Effect.gen(function* () {
+      const { body } = yield* sentFor(
+        { tools: [Weather] },
+        { parallelToolCalls: false, reasoning: { effort: "low", summary: "auto" } }
+      )
+      assert.deepInclude(body, { parallel_tool_calls: false, reasoning_effort: "low" })
+      const without = yield* sentFor({}, { parallelToolCalls: false, reasoning: false })
+      assert.deepStrictEqual(Object.keys(without.body), ["model", "messages"])
     })
   )
 
@@ -1055,6 +1002,24 @@ describe("a failure", () => {
     }).pipe(Effect.provide(NodeHttpClient.layerUndici))
   )
 
+  it.effect.each([
+    ["that does not begin", { ending: "silence" }],
+    ["that does not end", { body: [sse(choice({ content: "Hi" }))], ending: "hang" }]
+  ] as const)("to complete an answer %s in the total time says so", ([, reply]) =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make(reply)
+      const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: server.url, totalTimeout: "1 minute" })
+      const call = yield* Effect.forkChild(reasonOf(llm.generate(request(), () => {})))
+      const received = yield* server.next
+      yield* TestClock.adjust("1 minute")
+      const reason = yield* Fiber.join(call)
+      assert(reason._tag === "NetworkError")
+      assert.isTrue(reason.isRetryable)
+      assert.include(reason.description, "totalTimeout: no complete answer within 1m")
+      yield* Deferred.await(received.closedEarly)
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+  )
+
   const secret = "sk-verySecret-0123456789"
 
   it.effect("never holds the API key, whoever repeats it", () =>
@@ -1155,14 +1120,72 @@ describe("an interruption", () => {
   )
 })
 
+describe("the connection pool", () => {
+  // When the next request comes at once, undici may not have seen yet that a connection is free: it makes one more.
+  it.effect("serves calls in turn with two connections at most, however they end", () =>
+    Effect.gen(function* () {
+      const streamed = { body: [sse(choice({ content: "Hi" }, "stop")), done] }
+      const whole = { body: JSON.stringify(answer({ content: "Hi" })) }
+      const failed = { status: 429, body: "{}" }
+      const replies = Array.from({ length: 6 }, () => [streamed, whole, failed]).flat()
+      const server = yield* OpenAiServer.make(...replies)
+      const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: server.url })
+      for (const reply of replies) {
+        yield* Effect.exit(llm.generate(request(), reply === streamed ? () => {} : undefined))
+      }
+      assert.lengthOf(server.requests, replies.length)
+      assert.isAtMost(server.connections(), 2)
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+  )
+
+  it.effect("loses the connection of a call that is given up, and no other", () =>
+    Effect.gen(function* () {
+      const hang = { body: [sse(choice({ content: "Hi" }))], ending: "hang" } as const
+      const server = yield* OpenAiServer.make(hang, { body: JSON.stringify(answer({ content: "ok" })) })
+      const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: server.url })
+      const began = yield* Deferred.make<void>()
+      const call = yield* Effect.forkChild(llm.generate(request(), () => Deferred.doneUnsafe(began, Effect.void)))
+      yield* Deferred.await(began)
+      yield* Fiber.interrupt(call)
+      for (let i = 0; i < 10; i++) {
+        assert.strictEqual(History.text((yield* llm.generate(request())).content), "ok")
+      }
+      assert.isAtMost(server.connections(), 3)
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici))
+  )
+})
+
+describe("make", () => {
+  it.effect("is at OpenAI by default, and then demands a key", () =>
+    Effect.gen(function* () {
+      const urls: Array<string> = []
+      const fetch = async (url: unknown) => {
+        urls.push(String(url))
+        return json(answer({ content: "ok" }))
+      }
+      // @ts-expect-error -- neither a key nor a server
+      const without = OpenAiLlm.make({ model: "m" })
+      const withKey = OpenAiLlm.make({ model: "m", apiKey: Redacted.make("sk-1") })
+      // Only what `FetchHttpClient` calls of `fetch` is here.
+      const network = Layer.succeed(FetchHttpClient.Fetch, fetch as typeof globalThis.fetch)
+      for (const make of [withKey, without]) {
+        yield* Effect.flatMap(make, (llm) => llm.generate(request())).pipe(
+          Effect.provide([FetchHttpClient.layer, network])
+        )
+      }
+      assert.deepStrictEqual(new Set(urls), new Set(["https://api.openai.com/v1/chat/completions"]))
+    })
+  )
+})
+
 describe("layerConfig", () => {
   /** Builds the layer with the environment and makes a call: what was sent. */
-  const build = Effect.fnUntraced(function* (env: Record<string, string>, options?: Partial<OpenAiLlm.Options>) {
+  const build = Effect.fnUntraced(function* (env: Record<string, string>, options?: Partial<OpenAiLlm.ServerOptions>) {
     let sent: Sent | undefined
     const fetch = async (url: unknown, init?: RequestInit) => {
       const body = JSON.parse(Buffer.from(init?.body as Uint8Array).toString("utf8"))
       sent = { url: String(url), headers: { ...(init?.headers as Record<string, string>) }, body }
-      return json(answer({ content: "ok" }))
+      return json({ ...answer({ content: "ok" }), output: [] })
     }
     yield* Effect.flatMap(Llm.Llm, (llm) => llm.generate(request())).pipe(
       Effect.provide(OpenAiLlm.layerConfig(options).pipe(Layer.provide(FetchHttpClient.layer))),
@@ -1182,6 +1205,27 @@ describe("layerConfig", () => {
       const local = yield* build({ OPENAI_MODEL: "m", OPENAI_BASE_URL: "http://localhost:1234" })
       assert.strictEqual(local.url, "http://localhost:1234/v1/chat/completions")
       assert.notProperty(local.headers, "authorization")
+    })
+  )
+
+  it.effect("takes a local server from the environment if nothing speaks for another", () =>
+    Effect.gen(function* () {
+      const env = { OPENAI_MODEL: "m", LLAMA_BASE_URL: "http://localhost:8080" }
+      assert.strictEqual((yield* build(env)).url, "http://localhost:8080/v1/chat/completions")
+      const server = yield* build({ ...env, OPENAI_BASE_URL: "http://localhost:1234" })
+      assert.strictEqual(server.url, "http://localhost:1234/v1/chat/completions")
+      // The key of OpenAI is not for it.
+      const apiKey = Redacted.make("sk-1")
+      for (const sent of [yield* build({ ...env, OPENAI_API_KEY: "sk-1" }), yield* build(env, { apiKey })]) {
+        assert.strictEqual(sent.url, "https://api.openai.com/v1/chat/completions")
+      }
+    })
+  )
+
+  it.effect("takes the API from the options", () =>
+    Effect.gen(function* () {
+      const sent = yield* build({ OPENAI_MODEL: "m", OPENAI_API_KEY: "sk-1" }, { api: "responses" })
+      assert.strictEqual(sent.url, "https://api.openai.com/v1/responses")
     })
   )
 

@@ -37,6 +37,8 @@ export interface OpenAiServer {
   readonly requests: ReadonlyArray<Received>
   /** Waits for the next request. */
   readonly next: Effect.Effect<Received>
+  /** How many TCP connections have been made. */
+  readonly connections: () => number
 }
 
 const maxRequestBytes = 4 * 1024 * 1024
@@ -74,6 +76,8 @@ export const make = Effect.fnUntraced(function* (
     })
   })
   server.maxConnections = 64
+  let connections = 0
+  server.on("connection", () => connections++)
 
   yield* Effect.acquireRelease(
     Effect.callback<void>((resume) => {
@@ -87,7 +91,7 @@ export const make = Effect.fnUntraced(function* (
   )
   // A TCP server has an address object.
   const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, requests, next: Queue.take(arrivals) }
+  return { url: `http://127.0.0.1:${port}`, requests, next: Queue.take(arrivals), connections: () => connections }
 })
 
 const answer = async (reply: Reply, outgoing: Http.ServerResponse): Promise<void> => {

@@ -4,9 +4,10 @@
  */
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
-import * as Base64 from "effect/encoding/Base64"
 import * as Predicate from "effect/Predicate"
+import * as FileUrl from "../fileUrl.ts"
 import * as JsonSchema from "../jsonSchema.ts"
+import * as StrictSchema from "../strictSchema.ts"
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -48,21 +49,9 @@ const userContent = (content: Prompt.UserMessageEncoded["content"]): unknown => 
 
 const userPart = (part: Prompt.UserMessagePartEncoded): Json => {
   if (part.type === "text") return { type: "text", text: part.text }
-  if (part.mediaType.startsWith("image/")) return { type: "image_url", image_url: { url: fileUrl(part) } }
-  return { type: "file", file: { filename: part.fileName ?? "file", file_data: fileUrl(part) } }
+  if (part.mediaType.startsWith("image/")) return { type: "image_url", image_url: { url: FileUrl.of(part) } }
+  return { type: "file", file: { filename: part.fileName ?? "file", file_data: FileUrl.of(part) } }
 }
-
-/** A file as a URL: its own, or a `data:` URL of its bytes. */
-const fileUrl = ({ data, mediaType }: Prompt.FilePartEncoded): string => {
-  if (data instanceof URL) return data.href
-  if (data instanceof Uint8Array) return dataUrl(mediaType, Base64.encode(data))
-  if (typeof data === "string") return /^(data|https?):/i.test(data) ? data : dataUrl(mediaType, data)
-  return data._tag === "URL" ? data.href : dataUrl(mediaType, data.base64)
-}
-
-const dataUrl = (mediaType: string, base64: string): string =>
-  // A data URL needs a concrete type; decoders look at the bytes anyway.
-  `data:${mediaType === "image/*" ? "image/jpeg" : mediaType};base64,${base64}`
 
 // Reasoning is not sent back, and what another provider executed by itself means nothing to this one.
 const assistantContent = (content: Prompt.AssistantMessageEncoded["content"]): Json => {
@@ -98,12 +87,13 @@ export const toolDefinition = (tool: Tool.Any): Json | undefined => {
   if (Tool.isProviderDefined(tool)) return undefined
   const description = Tool.getDescription(tool)
   const strict = Tool.getStrictMode(tool)
+  const parameters = JsonSchema.ofTool(tool)
   return {
     type: "function",
     function: {
       name: tool.name,
       ...(description !== undefined && { description }),
-      parameters: JsonSchema.ofTool(tool),
+      parameters: strict === true ? (StrictSchema.close(parameters) ?? parameters) : parameters,
       ...(strict !== undefined && { strict })
     }
   }
