@@ -133,7 +133,7 @@ const merge = (left: Options = {}, right: Options): Options => {
 }
 
 /** The arguments of a call: no text means `{}`, text that is not JSON stays text. */
-const parseParams = (text: string): unknown =>
+export const parseParams = (text: string): unknown =>
   text.trim() === ""
     ? {}
     : Result.getOrElse(
