@@ -9,7 +9,9 @@ type Piece = LlmConformance.Piece
 export const play = (scenario: LlmConformance.Scenario, request: { readonly isStream: boolean }): Reply => {
   switch (scenario._tag) {
     case "Answer": {
-      return { body: request.isStream ? [...chunks(scenario.pieces), ...end(scenario)] : whole(scenario) }
+      return {
+        body: request.isStream ? [...chunks(scenario.pieces, scenario.model), ...end(scenario)] : whole(scenario)
+      }
     }
     case "Failure": {
       const { error, headers = {}, status } = failures[scenario.failure]
