@@ -52,23 +52,27 @@ export interface Options extends HttpLlm.Timeouts {}
  * - Metadata of parts, such as signatures of reasoning, is kept as their `options` and goes back with them.
  * - Errors have the same reasons as those of `OpenAiLlm`; whatever has a status is read as the answer of a server, with
  *   the provider's name as the key of its metadata. `NetworkError` is for the transport, the timeouts and a stream that
- *   ends before the model has finished; errors in the program, such as an unknown model or a feature that the provider
- *   has not, are `InvalidRequestError`, and a missing key is an `AuthenticationError`.
+ *   ends before the model has finished; what the provider refuses before it sends anything, such as a
+ *   feature that it lacks, is an `InvalidRequestError`, and a missing key an `AuthenticationError`.
  *
  * **Gotchas**
  *
  * - A request that names another model than the one object given is refused: pass a function.
- * - Providers do not pass on whether a stream was cut or its server never says why it finished, so both fail.
+ * - A server that ends its streams without saying why it finished cannot be told from a connection that was cut, because
+ *   providers do not pass on what else it sent, such as `[DONE]`: both fail.
  * - URLs of files are passed on whatever the provider's `supportedUrls`: nothing is downloaded.
  * - Sources, approval requests, files of reasoning and parts of a provider's own kind have no place in a history and are
  *   left out.
- * - Neither requests nor their headers get into errors. What a server answered does, and the API key is not known here:
- *   a server that repeats it would have to be told not to.
+ * - Neither requests nor their headers get into errors. What a server answered does, and since the API key is not known
+ *   here, it cannot be taken out if the server repeats it.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (model: Model | Choose, options: Options = {}): Llm.Llm["Service"] => {
+export const make = (
+  model: Model | ((modelId: string | undefined) => Model),
+  options: Options = {}
+): Llm.Llm["Service"] => {
   const settings: Settings = {
     model,
     firstByteTimeout: Duration.fromInputUnsafe(options.firstByteTimeout ?? "5 minutes"),
@@ -82,10 +86,8 @@ export const make = (model: Model | Choose, options: Options = {}): Llm.Llm["Ser
   )
 }
 
-type Choose = (modelId: string | undefined) => Model
-
 interface Settings {
-  readonly model: Model | Choose
+  readonly model: Model | ((modelId: string | undefined) => Model)
   readonly firstByteTimeout: Duration.Duration
   readonly idleTimeout: Duration.Duration
   readonly totalTimeout: Duration.Duration
@@ -113,7 +115,7 @@ const generate = Effect.fnUntraced(function* (
     : call
 })
 
-const choose = (model: Model | Choose, modelId: string | undefined, failure: Called["failure"]) => {
+const choose = (model: Settings["model"], modelId: string | undefined, failure: Called["failure"]) => {
   if (typeof model === "function") return Effect.try({ try: () => model(modelId), catch: failure })
   return modelId === undefined || modelId === model.modelId
     ? Effect.succeed(model)
@@ -191,5 +193,7 @@ const silence = (called: Called, timeout: Timeout, what: string) =>
  * @category layers
  * @since 0.1.0
  */
-export const layer = (model: Model | Choose, options: Options = {}): Layer.Layer<Llm.Llm> =>
-  Layer.sync(Llm.Llm, () => make(model, options))
+export const layer = (
+  model: Model | ((modelId: string | undefined) => Model),
+  options: Options = {}
+): Layer.Layer<Llm.Llm> => Layer.sync(Llm.Llm, () => make(model, options))

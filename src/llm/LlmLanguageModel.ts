@@ -138,9 +138,7 @@ const stream = (llm: Llm.Llm["Service"], options: LanguageModel.ProviderOptions)
       pieces.end(response.content)
       Queue.offerAllUnsafe(queue, [...metadata(response), finish(response)])
       yield* Queue.end(queue)
-    }),
-    // The model does not wait for whoever reads.
-    { bufferSize: Number.POSITIVE_INFINITY }
+    })
   )
 
 const startedOver = ({ message, reason }: Llm.Restart) =>

@@ -1117,13 +1117,17 @@ describe("the Anthropic provider", () => {
     })
   )
 
-  it.effect("closes the connection when a stream is interrupted", () =>
+  it.effect.each<readonly [string, OpenAiServer.Reply]>([
+    ["before it begins", { ending: "silence" }],
+    ["before the model writes", { body: [], headers: { "content-type": "text/event-stream" }, ending: "hang" }],
+    ["while the model writes", { body: [started, ...texting], ending: "hang" }]
+  ])("closes the connection when a stream is interrupted %s", ([, reply]) =>
     Effect.gen(function* () {
-      const { llm, server } = yield* anthropic({ body: [started, ...texting], ending: "hang" })
+      const { llm, server } = yield* anthropic(reply)
       const began = yield* Deferred.make<void>()
       const fiber = yield* Effect.forkChild(llm.generate(request(), () => Deferred.doneUnsafe(began, Effect.void)))
       const received = yield* server.next
-      yield* Deferred.await(began)
+      if (reply.body?.length) yield* Deferred.await(began)
       yield* Fiber.interrupt(fiber)
       yield* Deferred.await(received.closedEarly)
     })

@@ -270,6 +270,14 @@ describe("streamText", () => {
     })
   )
 
+  it.effect("loses nothing of a model that writes faster than anybody reads", () =>
+    Effect.gen(function* () {
+      const words = Array.from({ length: 1000 }, (_, i) => `word ${i}`).join(" ")
+      const { result } = yield* withScript([words], streamText)
+      assert.strictEqual(result.map((part) => (part.type === "text-delta" ? part.delta : "")).join(""), words)
+    })
+  )
+
   it.effect("passes a piece on before the answer is complete", () =>
     Effect.gen(function* () {
       const heard = yield* Deferred.make<string>()
