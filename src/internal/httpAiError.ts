@@ -45,7 +45,7 @@ export const fromHttpClient = (origin: Origin, { reason }: HttpClientError.HttpC
   })
 
 // `fetch` and undici say what happened in the cause of the error; an `AggregateError` has a code but no message.
-const messages = (cause: unknown, depth = 3): ReadonlyArray<string> =>
+export const messages = (cause: unknown, depth = 3): ReadonlyArray<string> =>
   depth > 0 && cause instanceof Error
     ? [cause.message || (member(cause, "code") ?? cause.name), ...messages(cause.cause, depth - 1)]
     : []
