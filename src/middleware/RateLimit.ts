@@ -1,0 +1,184 @@
+/**
+ * Keeps to a provider's rate limits: requests and tokens per window, and the pauses that a provider asks for. Built on
+ * `RateLimiter` of `effect/persistence`, whose store is in memory, or in Redis for several processes.
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as RateLimiter from "effect/persistence/RateLimiter"
+import type { OnDelta } from "../internal/attempt.ts"
+import * as Llm from "../Llm.ts"
+import * as Usage from "../Usage.ts"
+
+/**
+ * The limits.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Names the limits in the store: one for each account. Requests for different models count apart. */
+  readonly key: string
+  /** Model calls per window. Default: no limit. */
+  readonly requests?: number | undefined
+  /** Input and output tokens per window. Default: no limit. */
+  readonly tokens?: number | undefined
+  /** Default: a minute. */
+  readonly window?: Duration.Input | undefined
+  /** The longest that a call waits before it is made. Default: a minute. */
+  readonly maxWait?: Duration.Input | undefined
+  /** The tokens that a call will take, to be reserved before it. Default: {@link estimateInput}. */
+  readonly estimate?: ((request: Llm.LlmRequest) => number) | undefined
+}
+
+/**
+ * The tokens of a request, at four characters each, files left out.
+ *
+ * @category estimates
+ * @since 0.1.0
+ */
+export const estimateInput = ({ history, instructions }: Llm.LlmRequest): number => {
+  let characters = instructions.length
+  for (const message of history) characters += lengthOf(message)
+  return Math.ceil(characters / 4)
+}
+
+// Every request of a run repeats the messages of the one before.
+const lengths = new WeakMap<Prompt.MessageEncoded, number>()
+
+const lengthOf = (message: Prompt.MessageEncoded): number => {
+  if (typeof message.content === "string") return message.content.length
+  let length = lengths.get(message)
+  if (length === undefined) {
+    length = 0
+    for (const part of message.content) if (part.type !== "file") length += JSON.stringify(part).length
+    lengths.set(message, length)
+  }
+  return length
+}
+
+/**
+ * Makes model calls wait until they keep to the limits.
+ *
+ * **Details**
+ *
+ * - Each limit is a bucket that is full at first and fills evenly, a window's worth in each window.
+ * - The estimate of a call's tokens is taken before it. What the call took beyond that is taken after it, and the next
+ *   calls wait for it. What it took less stays taken: the limiter takes nothing back.
+ * - After a `RateLimitError` with `retryAfter` no fiber makes a call before that has passed.
+ * - A call that would have to wait longer than `maxWait` fails at once with a `RateLimitError` that says how long.
+ * - While the store cannot be reached, calls are not limited, and a warning is logged.
+ *
+ * **Gotchas**
+ *
+ * Belongs inside `Retry`, where each attempt counts, and outside `Timeout`, which would count the wait as the model's silence.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const make =
+  (options: Options): Llm.Middleware<RateLimiter.RateLimiter> =>
+  (llm) =>
+    Effect.map(RateLimiter.RateLimiter, (limiter) => {
+      const limits: Limits = {
+        limiter,
+        key: options.key,
+        requests: options.requests,
+        tokens: options.tokens,
+        window: Duration.fromInputUnsafe(options.window ?? "1 minute"),
+        maxWait: Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "1 minute")),
+        estimate: options.estimate ?? estimateInput,
+        pausedUntil: new Map()
+      }
+      return Llm.make((request, onDelta) => limited(llm, limits, request, onDelta))
+    })
+
+interface Limits {
+  readonly limiter: RateLimiter.RateLimiter
+  readonly key: string
+  readonly requests: number | undefined
+  readonly tokens: number | undefined
+  readonly window: Duration.Duration
+  readonly maxWait: number
+  readonly estimate: (request: Llm.LlmRequest) => number
+  /**
+   * Until when the provider wants no calls, by key. Not the limiter's `adaptiveConsume`, which is shared with other processes
+   * but does not hear of a refusal once it has learned from another.
+   */
+  readonly pausedUntil: Map<string, number>
+}
+
+const limited = Effect.fnUntraced(function* (
+  llm: Llm.Llm["Service"],
+  limits: Limits,
+  request: Llm.LlmRequest,
+  onDelta: OnDelta
+) {
+  const { estimate, pausedUntil, requests, tokens } = limits
+  const { model } = request.sampling
+  const key = model === undefined ? limits.key : `${limits.key}/${model}`
+  const clock = yield* Clock.Clock
+  const latest = clock.currentTimeMillisUnsafe() + limits.maxWait
+  if (requests !== undefined) yield* take(limits, { key: `${key}:requests`, limit: requests, tokens: 1 }, latest)
+  let reserved = 0
+  if (tokens !== undefined) {
+    // A call that takes more than the bucket holds waits for a full one.
+    reserved = Math.min(estimate(request), tokens)
+    yield* take(limits, { key: `${key}:tokens`, limit: tokens, tokens: reserved }, latest)
+  }
+  // Last, because the provider may ask for a pause while calls wait for the limits.
+  for (let until = pausedUntil.get(key) ?? 0; until > clock.currentTimeMillisUnsafe(); until = pausedUntil.get(key)!) {
+    yield* wait(until - clock.currentTimeMillisUnsafe(), latest)
+  }
+  const response = yield* Effect.tapError(llm.generate(request, onDelta), ({ reason }) =>
+    Effect.sync(() => {
+      if (reason._tag !== "RateLimitError" || reason.retryAfter === undefined) return
+      const until = clock.currentTimeMillisUnsafe() + Duration.toMillis(reason.retryAfter)
+      pausedUntil.set(key, Math.max(until, pausedUntil.get(key) ?? 0))
+    })
+  )
+  const more = Usage.totalTokens(response.tokens) - reserved
+  if (tokens !== undefined && more > 0) yield* owe(limits, { key: `${key}:tokens`, limit: tokens, tokens: more })
+  return response
+})
+
+interface Bucket {
+  readonly key: string
+  readonly limit: number
+  readonly tokens: number
+}
+
+/** Takes tokens as soon as they are there. A call that is interrupted or gives up while it waits takes none. */
+const take = (limits: Limits, bucket: Bucket, latest: number): Effect.Effect<void, AiError.AiError> =>
+  Effect.matchEffect(consume(limits, bucket, "fail"), {
+    onSuccess: () => Effect.void,
+    onFailure: (error) =>
+      error.reason._tag === "RateLimitExceeded"
+        ? Effect.andThen(
+            wait(Duration.toMillis(error.reason.retryAfter), latest),
+            Effect.suspend(() => take(limits, bucket, latest))
+          )
+        : unlimited(error)
+  })
+
+/** Takes tokens that are gone already, whether they are there or not. */
+const owe = (limits: Limits, bucket: Bucket): Effect.Effect<void> =>
+  Effect.matchEffect(consume(limits, bucket, "delay"), { onSuccess: () => Effect.void, onFailure: unlimited })
+
+const consume = ({ limiter, window }: Limits, bucket: Bucket, onExceeded: "delay" | "fail") =>
+  limiter.consume({ ...bucket, algorithm: "token-bucket", onExceeded, window })
+
+const unlimited = (error: RateLimiter.RateLimiterError) =>
+  Effect.logWarning("Model calls are not limited: the store of the rate limiter cannot be reached", error)
+
+const wait = (millis: number, latest: number): Effect.Effect<void, AiError.AiError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    now + millis > latest ? Effect.fail(refused(Duration.millis(millis))) : Effect.sleep(millis)
+  )
+
+const refused = (retryAfter: Duration.Duration): AiError.AiError =>
+  AiError.make({ module: "RateLimit", method: "generate", reason: new AiError.RateLimitError({ retryAfter }) })
