@@ -83,7 +83,7 @@ export interface PersistedOptions {
  * **Details**
  *
  * As {@link make}, but a response is looked up in the store each time. While the store cannot be reached, or holds what is not a response,
- * the model is asked and a warning logged.
+ * the model is asked and a warning logged. The bytes of a file come back as base64.
  *
  * @category middleware
  * @since 0.1.0
