@@ -271,7 +271,7 @@ const reliableModel = Fallback.layer([
     )
   },
   { name: "other", llm: plainModel }
-]).pipe(Layer.provide([RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory)), circuits()]))
+]).pipe(Layer.provide([RateLimiter.layerStoreMemory, circuits()]))
 
 const modelCall = (name: string, describes: string, model: Layer.Layer<Llm>): Case => ({
   name: `middleware/${name}`,

@@ -6,13 +6,12 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Result from "effect/Result"
-import type * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Attempt from "../internal/attempt.ts"
 import * as Llm from "../Llm.ts"
 
@@ -27,8 +26,8 @@ export interface Options {
   readonly key: string
   /** Default: five failures in a row. `CircuitBreaker.rate` of `effect/persistence` counts a share of calls instead. */
   readonly tripPolicy?: CircuitBreaker.TripPolicy | undefined
-  /** How long the circuit stays open, or a schedule for how long it does each time. Default: 30 seconds. */
-  readonly openDuration?: Duration.Input | Schedule.Schedule<unknown, number> | undefined
+  /** How long the circuit stays open. Default: 30 seconds. */
+  readonly openDuration?: Duration.Input | undefined
 }
 
 /**
@@ -42,7 +41,7 @@ export interface Options {
  *   `retryAfter` is the time until the circuit lets a call through. Its metadata has
  *   `circuitBreaker: { key, state: "CircuitOpen" | "CircuitHalfOpen" }`.
  * - An opening lasts at least as long as the failure that caused it asked to wait (`retryAfter`), up to an hour.
- * - While the store cannot be reached, calls go through.
+ * - While the store cannot be reached, calls go through, and a warning is logged.
  *
  * **Gotchas**
  *
@@ -52,38 +51,74 @@ export interface Options {
  * @since 0.1.0
  */
 export const make =
-  (options: Options): Llm.Middleware<CircuitBreaker.CircuitBreakerStore | Scope.Scope> =>
+  (options: Options): Llm.Middleware<CircuitBreaker.CircuitBreakerStore> =>
   (llm) =>
-    Effect.map(
-      CircuitBreaker.make({
+    Effect.map(CircuitBreaker.CircuitBreakerStore, (store) => {
+      const circuit: Circuit = {
+        store,
+        key: options.key,
         tripPolicy: options.tripPolicy ?? CircuitBreaker.consecutive(5),
-        openDuration: options.openDuration ?? "30 seconds"
-      }),
-      (breaker) => {
-        const guard = breaker.execute({ key: options.key, classify })
-        return Llm.make((request, onDelta) =>
-          Effect.catchTag(guard(llm.generate(request, onDelta)), "CircuitBreakerError", rejected)
-        )
+        openDuration: Duration.fromInputUnsafe(options.openDuration ?? "30 seconds")
       }
-    )
+      return Llm.make((request, onDelta) => guarded(circuit, llm.generate(request, onDelta)))
+    })
 
-const classify = (exit: Exit.Exit<Llm.LlmResponse, AiError.AiError>): CircuitBreaker.Outcome => {
-  if (Exit.isSuccess(exit)) return CircuitBreaker.success
-  const error = Cause.findError(exit.cause)
-  if (Result.isFailure(error)) return CircuitBreaker.failure()
-  return Attempt.isTransient(error.success)
-    ? CircuitBreaker.failure({ retryAfter: error.success.retryAfter })
-    : CircuitBreaker.ignored
+interface Circuit {
+  readonly store: CircuitBreaker.CircuitBreakerStore["Service"]
+  readonly key: string
+  readonly tripPolicy: CircuitBreaker.TripPolicy
+  readonly openDuration: Duration.Duration
 }
 
-const rejected = ({ reason }: CircuitBreaker.CircuitBreakerError): Effect.Effect<never, AiError.AiError> =>
-  Effect.fail(
-    AiError.make({
-      module: "CircuitBreaker",
-      method: "generate",
-      reason: new AiError.RateLimitError({
-        retryAfter: "retryAfter" in reason ? reason.retryAfter : undefined,
-        metadata: { circuitBreaker: { key: "key" in reason ? reason.key : null, state: reason._tag } }
+type Call = ReturnType<Llm.Generate>
+
+// `execute` of the service does the same with schedules and a stream of transitions, and costs as much as a whole run.
+const guarded = (circuit: Circuit, call: Call): Call =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.scopedWith((scope) =>
+      Effect.matchEffect(Scope.provide(circuit.store.admit(circuit.key), scope), {
+        onSuccess: ({ generation }) => Effect.onExit(restore(call), (exit) => record(circuit, generation, exit)),
+        onFailure: ({ reason }) =>
+          reason._tag === "CircuitBreakerStoreError"
+            ? Effect.andThen(unguarded(reason), restore(call))
+            : Effect.fail(rejected(reason))
       })
-    })
+    )
   )
+
+const record = (
+  { key, openDuration, store, tripPolicy }: Circuit,
+  generation: number,
+  exit: Exit.Exit<Llm.LlmResponse, AiError.AiError>
+): Effect.Effect<void> =>
+  Effect.matchEffect(
+    store.record({ key, generation, tripPolicy, outcome: outcomeOf(exit), openFor: openFor(exit, openDuration) }),
+    { onSuccess: () => Effect.void, onFailure: ({ reason }) => unguarded(reason) }
+  )
+
+const outcomeOf = (exit: Exit.Exit<unknown, AiError.AiError>): "Success" | "Failure" | "Ignored" => {
+  if (Exit.isSuccess(exit)) return "Success"
+  if (Cause.hasInterruptsOnly(exit.cause)) return "Ignored"
+  const error = Cause.findError(exit.cause)
+  return Result.isFailure(error) || Attempt.isTransient(error.success) ? "Failure" : "Ignored"
+}
+
+const openFor = (exit: Exit.Exit<unknown, AiError.AiError>, openDuration: Duration.Duration): Duration.Duration => {
+  const error = Exit.isFailure(exit) ? Result.getOrUndefined(Cause.findError(exit.cause)) : undefined
+  return Duration.max(openDuration, Duration.min(error?.retryAfter ?? Duration.zero, maxOpenDuration))
+}
+
+const maxOpenDuration = Duration.hours(1)
+
+const unguarded = (reason: CircuitBreaker.CircuitBreakerErrorReason) =>
+  Effect.logWarning("Model calls are not guarded: the store of the circuit breaker cannot be reached", reason)
+
+const rejected = (reason: CircuitBreaker.CircuitOpen | CircuitBreaker.CircuitHalfOpen): AiError.AiError =>
+  AiError.make({
+    module: "CircuitBreaker",
+    method: "generate",
+    reason: new AiError.RateLimitError({
+      retryAfter: reason._tag === "CircuitOpen" ? reason.retryAfter : undefined,
+      metadata: { circuitBreaker: { key: reason.key, state: reason._tag } }
+    })
+  })

@@ -1,6 +1,6 @@
 /**
  * Keeps to a provider's rate limits: requests and tokens per window, and the pauses that a provider asks for. Built on
- * `RateLimiter` of `effect/persistence`, whose store is in memory, or in Redis for several processes.
+ * the `RateLimiterStore` of `effect/persistence`, in memory, or in Redis for several processes.
  *
  * @since 0.1.0
  */
@@ -81,15 +81,17 @@ const lengthOf = (message: Prompt.MessageEncoded): number => {
  * @since 0.1.0
  */
 export const make =
-  (options: Options): Llm.Middleware<RateLimiter.RateLimiter> =>
+  (options: Options): Llm.Middleware<RateLimiter.RateLimiterStore> =>
   (llm) =>
-    Effect.map(RateLimiter.RateLimiter, (limiter) => {
+    Effect.map(RateLimiter.RateLimiterStore, (store) => {
+      const window = Duration.fromInputUnsafe(options.window ?? "1 minute")
+      const bucket = (limit: number | undefined) =>
+        limit === undefined ? undefined : { limit, refillRate: Duration.divideUnsafe(window, limit) }
       const limits: Limits = {
-        limiter,
+        store,
         key: options.key,
-        requests: options.requests,
-        tokens: options.tokens,
-        window: Duration.fromInputUnsafe(options.window ?? "1 minute"),
+        requests: bucket(options.requests),
+        tokens: bucket(options.tokens),
         maxWait: Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "1 minute")),
         estimate: options.estimate ?? estimateInput,
         pausedUntil: new Map()
@@ -97,17 +99,22 @@ export const make =
       return Llm.make((request, onDelta) => limited(llm, limits, request, onDelta))
     })
 
+interface Bucket {
+  readonly limit: number
+  /** How long one token takes to come. */
+  readonly refillRate: Duration.Duration
+}
+
 interface Limits {
-  readonly limiter: RateLimiter.RateLimiter
+  readonly store: RateLimiter.RateLimiterStore["Service"]
   readonly key: string
-  readonly requests: number | undefined
-  readonly tokens: number | undefined
-  readonly window: Duration.Duration
+  readonly requests: Bucket | undefined
+  readonly tokens: Bucket | undefined
   readonly maxWait: number
   readonly estimate: (request: Llm.LlmRequest) => number
   /**
-   * Until when the provider wants no calls, by key. Not the limiter's `adaptiveConsume`, which is shared with other processes
-   * but does not hear of a refusal once it has learned from another.
+   * Until when the provider wants no calls, by key. Not the store's `adaptiveConsume`, which is shared with other
+   * processes but does not hear of a refusal once it has learned from another.
    */
   readonly pausedUntil: Map<string, number>
 }
@@ -123,16 +130,15 @@ const limited = Effect.fnUntraced(function* (
   const key = model === undefined ? limits.key : `${limits.key}/${model}`
   const clock = yield* Clock.Clock
   const latest = clock.currentTimeMillisUnsafe() + limits.maxWait
-  if (requests !== undefined) yield* take(limits, { key: `${key}:requests`, limit: requests, tokens: 1 }, latest)
-  let reserved = 0
-  if (tokens !== undefined) {
-    // A call that takes more than the bucket holds waits for a full one.
-    reserved = Math.min(estimate(request), tokens)
-    yield* take(limits, { key: `${key}:tokens`, limit: tokens, tokens: reserved }, latest)
-  }
+  if (requests !== undefined) yield* take(limits, `${key}:requests`, requests, 1, latest)
+  // A call that takes more than the bucket holds waits for a full one.
+  const reserved = tokens === undefined ? 0 : Math.min(estimate(request), tokens.limit)
+  if (tokens !== undefined) yield* take(limits, `${key}:tokens`, tokens, reserved, latest)
   // Last, because the provider may ask for a pause while calls wait for the limits.
-  for (let until = pausedUntil.get(key) ?? 0; until > clock.currentTimeMillisUnsafe(); until = pausedUntil.get(key)!) {
-    yield* wait(until - clock.currentTimeMillisUnsafe(), latest)
+  for (let until = pausedUntil.get(key); until !== undefined; until = pausedUntil.get(key)) {
+    const millis = until - clock.currentTimeMillisUnsafe()
+    if (millis <= 0) break
+    yield* wait(millis, latest)
   }
   const response = yield* Effect.tapError(llm.generate(request, onDelta), ({ reason }) =>
     Effect.sync(() => {
@@ -142,38 +148,44 @@ const limited = Effect.fnUntraced(function* (
     })
   )
   const more = Usage.totalTokens(response.tokens) - reserved
-  if (tokens !== undefined && more > 0) yield* owe(limits, { key: `${key}:tokens`, limit: tokens, tokens: more })
+  if (tokens !== undefined && more > 0) yield* consume(limits, `${key}:tokens`, tokens, more, true)
   return response
 })
 
-interface Bucket {
-  readonly key: string
-  readonly limit: number
-  readonly tokens: number
-}
-
 /** Takes tokens as soon as they are there. A call that is interrupted or gives up while it waits takes none. */
-const take = (limits: Limits, bucket: Bucket, latest: number): Effect.Effect<void, AiError.AiError> =>
-  Effect.matchEffect(consume(limits, bucket, "fail"), {
-    onSuccess: () => Effect.void,
+const take = (
+  limits: Limits,
+  key: string,
+  bucket: Bucket,
+  tokens: number,
+  latest: number
+): Effect.Effect<void, AiError.AiError> =>
+  Effect.flatMap(consume(limits, key, bucket, tokens, false), (millis) =>
+    millis === 0
+      ? Effect.void
+      : Effect.andThen(
+          wait(millis, latest),
+          Effect.suspend(() => take(limits, key, bucket, tokens, latest))
+        )
+  )
+
+/** Takes tokens if they are there, or whether they are or not; returns how long the missing ones take to come. */
+const consume = (
+  { store }: Limits,
+  key: string,
+  { limit, refillRate }: Bucket,
+  tokens: number,
+  allowOverflow: boolean
+) =>
+  Effect.matchEffect(store.tokenBucket({ key, tokens, limit, refillRate, allowOverflow }), {
+    onSuccess: ([remaining, elapsed]) =>
+      Effect.succeed(remaining >= 0 ? 0 : Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed),
     onFailure: (error) =>
-      error.reason._tag === "RateLimitExceeded"
-        ? Effect.andThen(
-            wait(Duration.toMillis(error.reason.retryAfter), latest),
-            Effect.suspend(() => take(limits, bucket, latest))
-          )
-        : unlimited(error)
+      Effect.as(
+        Effect.logWarning("Model calls are not limited: the store of the rate limiter cannot be reached", error),
+        0
+      )
   })
-
-/** Takes tokens that are gone already, whether they are there or not. */
-const owe = (limits: Limits, bucket: Bucket): Effect.Effect<void> =>
-  Effect.matchEffect(consume(limits, bucket, "delay"), { onSuccess: () => Effect.void, onFailure: unlimited })
-
-const consume = ({ limiter, window }: Limits, bucket: Bucket, onExceeded: "delay" | "fail") =>
-  limiter.consume({ ...bucket, algorithm: "token-bucket", onExceeded, window })
-
-const unlimited = (error: RateLimiter.RateLimiterError) =>
-  Effect.logWarning("Model calls are not limited: the store of the rate limiter cannot be reached", error)
 
 const wait = (millis: number, latest: number): Effect.Effect<void, AiError.AiError> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>

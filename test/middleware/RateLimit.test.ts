@@ -11,10 +11,8 @@ import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { answers, failures, fails, model, request, response, wrap } from "../support/models.ts"
 
-const Memory = RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))
-
-const tested = <A, E>(effect: Effect.Effect<A, E, RateLimiter.RateLimiter | Scope.Scope>) =>
-  effect.pipe(Effect.scoped, Effect.provide(Memory))
+const tested = <A, E>(effect: Effect.Effect<A, E, RateLimiter.RateLimiterStore | Scope.Scope>) =>
+  effect.pipe(Effect.scoped, Effect.provide(RateLimiter.layerStoreMemory))
 
 /** Makes calls at the same time, lets the time pass that they want, and returns how they ended. */
 const together = (llm: Llm.Llm["Service"], calls: number, asked = request) =>
@@ -229,16 +227,12 @@ describe("a store that cannot be reached", () => {
     }).pipe(
       Effect.scoped,
       Effect.provide(
-        RateLimiter.layer.pipe(
-          Layer.provide(
-            Layer.succeed(RateLimiter.RateLimiterStore, {
-              fixedWindow: () => unreachable,
-              tokenBucket: () => unreachable,
-              adaptiveConsume: () => unreachable,
-              adaptiveFeedback: () => unreachable
-            })
-          )
-        )
+        Layer.succeed(RateLimiter.RateLimiterStore, {
+          fixedWindow: () => unreachable,
+          tokenBucket: () => unreachable,
+          adaptiveConsume: () => unreachable,
+          adaptiveFeedback: () => unreachable
+        })
       )
     )
   )

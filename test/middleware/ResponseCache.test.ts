@@ -293,7 +293,7 @@ describe("a store", () => {
   )
 
   const Content = Schema.Array(Schema.toEncoded(Prompt.AssistantMessagePart))
-  const toJson = Schema.encodeSync(Schema.toCodecJson(Content))
+  const toJson = Schema.encodeSync(Schema.fromJsonString(Schema.toCodecJson(Content)))
 
   /** A store that keeps the text of JSON, as all do but the one in memory. */
   const textual = (broken: { readonly get?: boolean; readonly set?: boolean } = {}) => {
