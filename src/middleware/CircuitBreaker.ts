@@ -74,17 +74,20 @@ type Call = ReturnType<Llm.Generate>
 
 // `execute` of the service does the same with schedules and a stream of transitions, and costs as much as a whole run.
 const guarded = (circuit: Circuit, call: Call): Call =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.scopedWith((scope) =>
+  Effect.uninterruptibleMask((restore) => {
+    // A store may need to do something as long as the call runs.
+    const scope = Scope.makeUnsafe()
+    return Effect.onExitPrimitive(
       Effect.matchEffect(Scope.provide(circuit.store.admit(circuit.key), scope), {
         onSuccess: ({ generation }) => Effect.onExit(restore(call), (exit) => record(circuit, generation, exit)),
         onFailure: ({ reason }) =>
           reason._tag === "CircuitBreakerStoreError"
             ? Effect.andThen(unguarded(reason), restore(call))
             : Effect.fail(rejected(reason))
-      })
+      }),
+      (exit) => Scope.closeUnsafe(scope, exit)
     )
-  )
+  })
 
 const record = (
   { key, openDuration, store, tripPolicy }: Circuit,
@@ -104,8 +107,9 @@ const outcomeOf = (exit: Exit.Exit<unknown, AiError.AiError>): "Success" | "Fail
 }
 
 const openFor = (exit: Exit.Exit<unknown, AiError.AiError>, openDuration: Duration.Duration): Duration.Duration => {
-  const error = Exit.isFailure(exit) ? Result.getOrUndefined(Cause.findError(exit.cause)) : undefined
-  return Duration.max(openDuration, Duration.min(error?.retryAfter ?? Duration.zero, maxOpenDuration))
+  if (Exit.isSuccess(exit)) return openDuration
+  const hint = Result.getOrUndefined(Cause.findError(exit.cause))?.retryAfter ?? Duration.zero
+  return Duration.max(openDuration, Duration.min(hint, maxOpenDuration))
 }
 
 const maxOpenDuration = Duration.hours(1)

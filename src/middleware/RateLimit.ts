@@ -125,72 +125,63 @@ const limited = Effect.fnUntraced(function* (
   request: Llm.LlmRequest,
   onDelta: OnDelta
 ) {
-  const { estimate, pausedUntil, requests, tokens } = limits
+  const { pausedUntil, requests, tokens } = limits
   const { model } = request.sampling
   const key = model === undefined ? limits.key : `${limits.key}/${model}`
-  const clock = yield* Clock.Clock
-  const latest = clock.currentTimeMillisUnsafe() + limits.maxWait
-  if (requests !== undefined) yield* take(limits, `${key}:requests`, requests, 1, latest)
   // A call that takes more than the bucket holds waits for a full one.
-  const reserved = tokens === undefined ? 0 : Math.min(estimate(request), tokens.limit)
-  if (tokens !== undefined) yield* take(limits, `${key}:tokens`, tokens, reserved, latest)
+  const reserved = tokens === undefined ? 0 : Math.min(limits.estimate(request), tokens.limit)
+  const patience = { millis: limits.maxWait }
+  // A call that is interrupted or gives up while it waits takes nothing.
+  if (requests !== undefined) {
+    for (let millis: number; (millis = yield* take(limits, `${key}:requests`, requests, 1)) > 0;) {
+      yield* wait(millis, patience)
+    }
+  }
+  if (tokens !== undefined) {
+    for (let millis: number; (millis = yield* take(limits, `${key}:tokens`, tokens, reserved)) > 0;) {
+      yield* wait(millis, patience)
+    }
+  }
   // Last, because the provider may ask for a pause while calls wait for the limits.
   for (let until = pausedUntil.get(key); until !== undefined; until = pausedUntil.get(key)) {
-    const millis = until - clock.currentTimeMillisUnsafe()
+    const millis = until - (yield* Clock.currentTimeMillis)
     if (millis <= 0) break
-    yield* wait(millis, latest)
+    yield* wait(millis, patience)
   }
-  const response = yield* Effect.tapError(llm.generate(request, onDelta), ({ reason }) =>
-    Effect.sync(() => {
-      if (reason._tag !== "RateLimitError" || reason.retryAfter === undefined) return
-      const until = clock.currentTimeMillisUnsafe() + Duration.toMillis(reason.retryAfter)
-      pausedUntil.set(key, Math.max(until, pausedUntil.get(key) ?? 0))
-    })
-  )
+  const response = yield* Effect.tapError(llm.generate(request, onDelta), (error) => heed(pausedUntil, key, error))
   const more = Usage.totalTokens(response.tokens) - reserved
-  if (tokens !== undefined && more > 0) yield* consume(limits, `${key}:tokens`, tokens, more, true)
+  if (tokens !== undefined && more > 0) yield* take(limits, `${key}:tokens`, tokens, more, true)
   return response
 })
 
-/** Takes tokens as soon as they are there. A call that is interrupted or gives up while it waits takes none. */
-const take = (
-  limits: Limits,
-  key: string,
-  bucket: Bucket,
-  tokens: number,
-  latest: number
-): Effect.Effect<void, AiError.AiError> =>
-  Effect.flatMap(consume(limits, key, bucket, tokens, false), (millis) =>
-    millis === 0
-      ? Effect.void
-      : Effect.andThen(
-          wait(millis, latest),
-          Effect.suspend(() => take(limits, key, bucket, tokens, latest))
-        )
-  )
-
-/** Takes tokens if they are there, or whether they are or not; returns how long the missing ones take to come. */
-const consume = (
-  { store }: Limits,
-  key: string,
-  { limit, refillRate }: Bucket,
-  tokens: number,
-  allowOverflow: boolean
-) =>
-  Effect.matchEffect(store.tokenBucket({ key, tokens, limit, refillRate, allowOverflow }), {
+/** Takes tokens if they are there, or with `owe` in any case; returns how long those that are missing take to come. */
+const take = ({ store }: Limits, key: string, { limit, refillRate }: Bucket, tokens: number, owe = false) =>
+  Effect.matchEffect(store.tokenBucket({ key, tokens, limit, refillRate, allowOverflow: owe }), {
     onSuccess: ([remaining, elapsed]) =>
-      Effect.succeed(remaining >= 0 ? 0 : Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed),
+      remaining >= 0 ? nothing : Effect.succeed(Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed),
     onFailure: (error) =>
-      Effect.as(
+      Effect.andThen(
         Effect.logWarning("Model calls are not limited: the store of the rate limiter cannot be reached", error),
-        0
+        nothing
       )
   })
 
-const wait = (millis: number, latest: number): Effect.Effect<void, AiError.AiError> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    now + millis > latest ? Effect.fail(refused(Duration.millis(millis))) : Effect.sleep(millis)
-  )
+const nothing = Effect.succeed(0)
+
+/** Waits, unless that is more than is left of the patience. */
+const wait = (millis: number, patience: { millis: number }): Effect.Effect<void, AiError.AiError> => {
+  patience.millis -= millis
+  return patience.millis < 0 ? Effect.fail(refused(Duration.millis(millis))) : Effect.sleep(millis)
+}
 
 const refused = (retryAfter: Duration.Duration): AiError.AiError =>
   AiError.make({ module: "RateLimit", method: "generate", reason: new AiError.RateLimitError({ retryAfter }) })
+
+/** Remembers how long the provider wants no calls. */
+const heed = (pausedUntil: Limits["pausedUntil"], key: string, { reason }: AiError.AiError): Effect.Effect<void> => {
+  if (reason._tag !== "RateLimitError" || reason.retryAfter === undefined) return Effect.void
+  const millis = Duration.toMillis(reason.retryAfter)
+  return Effect.map(Clock.currentTimeMillis, (now) => {
+    pausedUntil.set(key, Math.max(now + millis, pausedUntil.get(key) ?? 0))
+  })
+}
