@@ -17,7 +17,7 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [3, ["internal/machine"]],
   // ports
   [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
-  [5, ["Toolbox", "internal/httpLlm"]],
+  [5, ["Toolbox", "internal/attempt", "internal/httpLlm"]],
   // engine
   [6, ["internal/run", "internal/wire/*"]],
   [7, ["internal/toolBatch"]],
@@ -93,6 +93,7 @@ const objection = (module: string, { specifier, typeOnly }: Import): string | un
   if (isIndex(imported)) return group === "cli/*" || module === "index" ? undefined : "is an index"
   if (group === "testing/*" || group === "cli/*") return undefined
   if (group === "llm/*" && (to[1] === "llm/*" || imported === "Agent")) return "is closed to llm/*"
+  if (group === "middleware/*" && imported === "Agent") return "is closed to middleware/*"
   if (level === -1 ? to[0] === -1 : to[0] < level) return undefined
   if (to[0] > level) return `is on level ${to[0]}, above level ${level}`
   return typeOnly ? undefined : `is on the same level ${level}, only \`import type\` may reach it`
@@ -174,11 +175,15 @@ describe("the rules", () => {
     ["an index", "testing/ScriptedLlm", `import { Agent } from "../index.ts"`],
     ["a provider from a provider", "llm/OpenAi", `import type * as Anthropic from "./Anthropic.ts"`],
     ["the agent from a provider", "llm/OpenAi", `import * as Agent from "../Agent.ts"`],
+    ["a middleware from a middleware", "middleware/Retry", `import * as Timeout from "./Timeout.ts"`],
+    ["a provider from a middleware", "middleware/Retry", `import * as OpenAi from "../llm/OpenAi.ts"`],
+    ["the agent from a middleware", "middleware/Retry", `import type * as Agent from "../Agent.ts"`],
     ["a module that is in no level", "Agent", `import * as Mystery from "./Mystery.ts"`]
   ]
   const allowed: ReadonlyArray<readonly [name: string, module: string, source: string]> = [
     ["a lower level", "Agent", `import * as History from "./History.ts"`],
     ["a type of the same level", "History", `import type * as Usage from "./Usage.ts"`],
+    ["a type of a middleware in another", "middleware/Retry", `import type * as Timeout from "./Timeout.ts"`],
     ["a leaf helper from a leaf helper", "internal/canonical", `import * as json from "./json.ts"`],
     ["a module of effect", "Usage", `import * as Effect from "effect/Effect"`],
     ["anything in testing", "testing/ScriptedLlm", `import * as Workflow from "../Workflow.ts"`],

@@ -1,11 +1,25 @@
 import * as Agent from "effect-agent-runtime/Agent"
 import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
 import * as EventHub from "effect-agent-runtime/EventHub"
+import * as History from "effect-agent-runtime/History"
+import * as Llms from "effect-agent-runtime/Llm"
 import { Llm } from "effect-agent-runtime/Llm"
 import * as LoopDetector from "effect-agent-runtime/LoopDetector"
+import * as CircuitBreaker from "effect-agent-runtime/middleware/CircuitBreaker"
+import * as Concurrency from "effect-agent-runtime/middleware/Concurrency"
+import * as Fallback from "effect-agent-runtime/middleware/Fallback"
+import * as RateLimit from "effect-agent-runtime/middleware/RateLimit"
+import * as Retry from "effect-agent-runtime/middleware/Retry"
+import * as Timeout from "effect-agent-runtime/middleware/Timeout"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import * as Usage from "effect-agent-runtime/Usage"
 /** What users meet beyond the original's benchmarks: watched runs, many calls in one turn, long answers, many agents. */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import { layerStoreMemory as circuits } from "effect/persistence/CircuitBreaker"
+import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Case, Check } from "../Case.ts"
@@ -218,6 +232,67 @@ const hubLatency = (subscribers: number): Case => ({
   }
 })
 
+const answer: Llms.LlmResponse = {
+  content: [{ type: "text", text: "Hello" }],
+  finishReason: "stop",
+  tokens: Usage.noTokens,
+  model: "plain"
+}
+
+/** Answers at once, with one delta. */
+const plainModel = Llms.layer((_request, onDelta) =>
+  Effect.sync(() => {
+    onDelta?.({ type: "text", delta: "Hello" })
+    return answer
+  })
+)
+
+const hello: Llms.LlmRequest = {
+  instructions: "",
+  history: History.appendUser(History.empty, "Hi"),
+  tools: [],
+  toolChoice: "auto",
+  sampling: {},
+  output: undefined
+}
+
+/** All reliability middleware in the recommended order, with limits that are never reached. */
+const reliableModel = Fallback.layer([
+  {
+    name: "plain",
+    llm: plainModel.pipe(
+      Llms.withMiddleware(
+        Timeout.make(),
+        RateLimit.make({ key: "plain", requests: 1e9, tokens: 1e12, window: "1 second" }),
+        Concurrency.make(100),
+        Retry.make(),
+        CircuitBreaker.make({ key: "plain" })
+      )
+    )
+  },
+  { name: "other", llm: plainModel }
+]).pipe(Layer.provide([RateLimiter.layerStoreMemory, circuits()]))
+
+const modelCall = (name: string, describes: string, model: Layer.Layer<Llm>): Case => ({
+  name: `middleware/${name}`,
+  describes: `a streamed model call of one word ${describes}`,
+  ours: () => {
+    const scope = Scope.makeUnsafe()
+    const llm = Context.get(Effect.runSync(Layer.buildWithScope(model, scope)), Llm)
+    let deltas = 0
+    let calls = 0
+    return {
+      kind: "effect",
+      operation: () => {
+        calls++
+        return llm.generate(hello, () => deltas++)
+      },
+      check: (result) => expect("the answer and its delta", result === answer && deltas === calls),
+      close: Scope.close(scope, Exit.void)
+    }
+  }
+})
+
 export const variants: ReadonlyArray<Case> = [
   ...[0, 1, 16].map(watchedRun),
   ...[10, 100].map(parallelTools),
@@ -232,5 +307,7 @@ export const variants: ReadonlyArray<Case> = [
   hubThroughput(16, false),
   hubThroughput(100, false),
   hubThroughput(100, true),
-  ...[1, 16, 100].map(hubLatency)
+  ...[1, 16, 100].map(hubLatency),
+  modelCall("none", "without middleware", plainModel),
+  modelCall("stack", "through all reliability middleware", reliableModel)
 ]

@@ -1,0 +1,137 @@
+/**
+ * Several models that answer for each other, in order.
+ *
+ * @since 0.1.0
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { OnDelta } from "../internal/attempt.ts"
+import * as Attempt from "../internal/attempt.ts"
+import * as Llm from "../Llm.ts"
+
+/**
+ * A model with the name that events call it by.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Named<out Model = Llm.Llm["Service"]> {
+  readonly name: string
+  readonly llm: Model
+}
+
+/**
+ * One or more, in the order in which they are asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Models<Model = Llm.Llm["Service"]> = readonly [Named<Model>, ...ReadonlyArray<Named<Model>>]
+
+/**
+ * When the next model is asked.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Whether another model may do better than the one that failed. Default: {@link mayDoBetter}. */
+  readonly when?: ((error: AiError.AiError) => boolean) | undefined
+}
+
+/**
+ * Whether a failure is the model's or its provider's: any but those that lie in the request itself, which are
+ * `InvalidRequestError`, `InvalidUserInputError`, `UnsupportedSchemaError` and `ContentPolicyError`. A wrong key or an empty account
+ * is one provider's affair.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const mayDoBetter = ({ reason }: AiError.AiError): boolean => !faultsOfTheRequest.has(reason._tag)
+
+const faultsOfTheRequest: ReadonlySet<AiError.AiErrorReason["_tag"]> = new Set([
+  "InvalidRequestError",
+  "InvalidUserInputError",
+  "UnsupportedSchemaError",
+  "ContentPolicyError"
+])
+
+/**
+ * Makes a model of models: asks the first, and the next when it fails.
+ *
+ * **Details**
+ *
+ * - Before the next is asked, `onDelta` gets a `Restart` with its name, and nothing of the one before after it.
+ * - The response says which model answered, by its name here if its provider does not say.
+ * - When all have failed, the last failure is that of the call.
+ * - `sampling.model` names a model of the first; the others answer with their own.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+// Not an `ExecutionPlan`: that provides a service to an effect anew at each attempt, where these are services already, and what
+// it tells of a failed attempt does not include whether another follows, which a `Restart` has to say.
+export const make = (models: Models, { when = mayDoBetter }: Options = {}): Llm.Llm["Service"] => {
+  const ask = (index: number, request: Llm.LlmRequest, onDelta: OnDelta): ReturnType<Llm.Generate> =>
+    Effect.suspend(() => {
+      const { llm, name } = models[index]!
+      const next = models[index + 1]
+      const attempt = Attempt.begin(onDelta)
+      const answer = Effect.map(llm.generate(request, attempt.onDelta), (response) =>
+        response.model === undefined ? { ...response, model: name } : response
+      )
+      if (next === undefined) return answer
+      return Effect.catch(answer, (error) => {
+        if (!when(error)) return Effect.fail(error)
+        Attempt.restart(onDelta, attempt, error, { delayMillis: 0, model: next.name })
+        return ask(index + 1, withoutModel(request), onDelta)
+      })
+    })
+  return Llm.make((request, onDelta) => ask(0, request, onDelta))
+}
+
+const withoutModel = (request: Llm.LlmRequest): Llm.LlmRequest => ({
+  ...request,
+  sampling: { ...request.sampling, model: undefined }
+})
+
+/**
+ * A layer with the model that {@link make} makes of the models of layers. Each layer has its own middleware.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import * as Llm from "effect-agent-runtime/Llm"
+ * import * as Fallback from "effect-agent-runtime/middleware/Fallback"
+ * import * as Retry from "effect-agent-runtime/middleware/Retry"
+ * import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+ *
+ * const Model = Fallback.layer([
+ *   { name: "large", llm: ScriptedLlm.layer(["Hello"]).pipe(Llm.withMiddleware(Retry.make())) },
+ *   { name: "small", llm: ScriptedLlm.layer(["Hi"]) }
+ * ])
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <const All extends Models<Layer.Layer<Llm.Llm, unknown, unknown>>>(
+  models: All,
+  options?: Options
+): Layer.Layer<Llm.Llm, Layer.Error<All[number]["llm"]>, Exclude<Layer.Services<All[number]["llm"]>, Scope.Scope>> =>
+  Layer.effect(
+    Llm.Llm,
+    Effect.map(Effect.forEach(models, build<All[number]["llm"]>), ([first, ...others]) =>
+      make([first!, ...others], options)
+    )
+  )
+
+const build = <L extends Layer.Layer<Llm.Llm, unknown, unknown>>({ llm, name }: Named<L>) =>
+  // Error and services are those of the layer's own type.
+  Effect.map(Layer.build(llm as Layer.Layer<Llm.Llm, Layer.Error<L>, Layer.Services<L>>), (context) => ({
+    name,
+    llm: Context.get(context, Llm.Llm)
+  }))

@@ -1,0 +1,187 @@
+/**
+ * Keeps to a provider's rate limits: requests and tokens per window, and the pauses that a provider asks for. Built on
+ * the `RateLimiterStore` of `effect/persistence`, in memory, or in Redis for several processes.
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as RateLimiter from "effect/persistence/RateLimiter"
+import type { OnDelta } from "../internal/attempt.ts"
+import * as Llm from "../Llm.ts"
+import * as Usage from "../Usage.ts"
+
+/**
+ * The limits.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** Names the limits in the store: one for each account. Requests for different models count apart. */
+  readonly key: string
+  /** Model calls per window. Default: no limit. */
+  readonly requests?: number | undefined
+  /** Input and output tokens per window. Default: no limit. */
+  readonly tokens?: number | undefined
+  /** Default: a minute. */
+  readonly window?: Duration.Input | undefined
+  /** The longest that a call waits before it is made. Default: a minute. */
+  readonly maxWait?: Duration.Input | undefined
+  /** The tokens that a call will take, to be reserved before it. Default: {@link estimateInput}. */
+  readonly estimate?: ((request: Llm.LlmRequest) => number) | undefined
+}
+
+/**
+ * The tokens of a request, at four characters each, files left out.
+ *
+ * @category estimates
+ * @since 0.1.0
+ */
+export const estimateInput = ({ history, instructions }: Llm.LlmRequest): number => {
+  let characters = instructions.length
+  for (const message of history) characters += lengthOf(message)
+  return Math.ceil(characters / 4)
+}
+
+// Every request of a run repeats the messages of the one before.
+const lengths = new WeakMap<Prompt.MessageEncoded, number>()
+
+const lengthOf = (message: Prompt.MessageEncoded): number => {
+  if (typeof message.content === "string") return message.content.length
+  let length = lengths.get(message)
+  if (length === undefined) {
+    length = 0
+    for (const part of message.content) if (part.type !== "file") length += JSON.stringify(part).length
+    lengths.set(message, length)
+  }
+  return length
+}
+
+/**
+ * Makes model calls wait until they keep to the limits.
+ *
+ * **Details**
+ *
+ * - Each limit is a bucket that is full at first and fills evenly, a window's worth in each window.
+ * - The estimate of a call's tokens is taken before it. What the call took beyond that is taken after it, and the next
+ *   calls wait for it. What it took less stays taken: the limiter takes nothing back.
+ * - After a `RateLimitError` with `retryAfter` no fiber makes a call before that has passed.
+ * - A call that would have to wait longer than `maxWait` fails at once with a `RateLimitError` that says how long.
+ * - While the store cannot be reached, calls are not limited, and a warning is logged.
+ *
+ * **Gotchas**
+ *
+ * Belongs inside `Retry`, where each attempt counts, and outside `Timeout`, which would count the wait as the model's silence.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const make =
+  (options: Options): Llm.Middleware<RateLimiter.RateLimiterStore> =>
+  (llm) =>
+    Effect.map(RateLimiter.RateLimiterStore, (store) => {
+      const window = Duration.fromInputUnsafe(options.window ?? "1 minute")
+      const bucket = (limit: number | undefined) =>
+        limit === undefined ? undefined : { limit, refillRate: Duration.divideUnsafe(window, limit) }
+      const limits: Limits = {
+        store,
+        key: options.key,
+        requests: bucket(options.requests),
+        tokens: bucket(options.tokens),
+        maxWait: Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "1 minute")),
+        estimate: options.estimate ?? estimateInput,
+        pausedUntil: new Map()
+      }
+      return Llm.make((request, onDelta) => limited(llm, limits, request, onDelta))
+    })
+
+interface Bucket {
+  readonly limit: number
+  /** How long one token takes to come. */
+  readonly refillRate: Duration.Duration
+}
+
+interface Limits {
+  readonly store: RateLimiter.RateLimiterStore["Service"]
+  readonly key: string
+  readonly requests: Bucket | undefined
+  readonly tokens: Bucket | undefined
+  readonly maxWait: number
+  readonly estimate: (request: Llm.LlmRequest) => number
+  /**
+   * Until when the provider wants no calls, by key. Not the store's `adaptiveConsume`, which is shared with other
+   * processes but does not hear of a refusal once it has learned from another.
+   */
+  readonly pausedUntil: Map<string, number>
+}
+
+const limited = Effect.fnUntraced(function* (
+  llm: Llm.Llm["Service"],
+  limits: Limits,
+  request: Llm.LlmRequest,
+  onDelta: OnDelta
+) {
+  const { pausedUntil, requests, tokens } = limits
+  const { model } = request.sampling
+  const key = model === undefined ? limits.key : `${limits.key}/${model}`
+  // A call that takes more than the bucket holds waits for a full one.
+  const reserved = tokens === undefined ? 0 : Math.min(limits.estimate(request), tokens.limit)
+  const patience = { millis: limits.maxWait }
+  // A call that is interrupted or gives up while it waits takes nothing.
+  if (requests !== undefined) {
+    for (let millis: number; (millis = yield* take(limits, `${key}:requests`, requests, 1)) > 0;) {
+      yield* wait(millis, patience)
+    }
+  }
+  if (tokens !== undefined) {
+    for (let millis: number; (millis = yield* take(limits, `${key}:tokens`, tokens, reserved)) > 0;) {
+      yield* wait(millis, patience)
+    }
+  }
+  // Last, because the provider may ask for a pause while calls wait for the limits.
+  for (let until = pausedUntil.get(key); until !== undefined; until = pausedUntil.get(key)) {
+    const millis = until - (yield* Clock.currentTimeMillis)
+    if (millis <= 0) break
+    yield* wait(millis, patience)
+  }
+  const response = yield* Effect.tapError(llm.generate(request, onDelta), (error) => heed(pausedUntil, key, error))
+  const more = Usage.totalTokens(response.tokens) - reserved
+  if (tokens !== undefined && more > 0) yield* take(limits, `${key}:tokens`, tokens, more, true)
+  return response
+})
+
+/** Takes tokens if they are there, or with `owe` in any case; returns how long those that are missing take to come. */
+const take = ({ store }: Limits, key: string, { limit, refillRate }: Bucket, tokens: number, owe = false) =>
+  Effect.matchEffect(store.tokenBucket({ key, tokens, limit, refillRate, allowOverflow: owe }), {
+    onSuccess: ([remaining, elapsed]) =>
+      remaining >= 0 ? nothing : Effect.succeed(Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed),
+    onFailure: (error) =>
+      Effect.andThen(
+        Effect.logWarning("Model calls are not limited: the store of the rate limiter cannot be reached", error),
+        nothing
+      )
+  })
+
+const nothing = Effect.succeed(0)
+
+/** Waits, unless that is more than is left of the patience. */
+const wait = (millis: number, patience: { millis: number }): Effect.Effect<void, AiError.AiError> => {
+  patience.millis -= millis
+  return patience.millis < 0 ? Effect.fail(refused(Duration.millis(millis))) : Effect.sleep(millis)
+}
+
+const refused = (retryAfter: Duration.Duration): AiError.AiError =>
+  AiError.make({ module: "RateLimit", method: "generate", reason: new AiError.RateLimitError({ retryAfter }) })
+
+/** Remembers how long the provider wants no calls. */
+const heed = (pausedUntil: Limits["pausedUntil"], key: string, { reason }: AiError.AiError): Effect.Effect<void> => {
+  if (reason._tag !== "RateLimitError" || reason.retryAfter === undefined) return Effect.void
+  const millis = Duration.toMillis(reason.retryAfter)
+  return Effect.map(Clock.currentTimeMillis, (now) => {
+    pausedUntil.set(key, Math.max(now + millis, pausedUntil.get(key) ?? 0))
+  })
+}

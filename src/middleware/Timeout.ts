@@ -1,0 +1,161 @@
+/**
+ * Bounds how long a model may take to begin, how long it may pause, and how long it may take in all.
+ *
+ * @since 0.1.0
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { OnDelta } from "../internal/attempt.ts"
+import * as Llm from "../Llm.ts"
+
+/**
+ * How long to wait. What is absent is as in {@link defaults}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** From the call to the first piece of a streamed answer. One that is not streamed comes whole, within `total`. */
+  readonly firstToken?: Duration.Input | undefined
+  /** From one piece of a streamed answer to the next. */
+  readonly idle?: Duration.Input | undefined
+  /** From the call to the whole answer. */
+  readonly total?: Duration.Input | undefined
+}
+
+/**
+ * The first piece within half a minute, pauses of up to half a minute, five minutes in all.
+ *
+ * @category presets
+ * @since 0.1.0
+ */
+export const defaults = { firstToken: "30 seconds", idle: "30 seconds", total: "5 minutes" } as const satisfies Options
+
+/**
+ * No limit.
+ *
+ * @category presets
+ * @since 0.1.0
+ */
+export const none = { firstToken: "Infinity", idle: "Infinity", total: "Infinity" } as const satisfies Options
+
+/**
+ * For short answers: five seconds to the first piece and between pieces, half a minute in all.
+ *
+ * @category presets
+ * @since 0.1.0
+ */
+export const quick = { firstToken: "5 seconds", idle: "5 seconds", total: "30 seconds" } as const satisfies Options
+
+/**
+ * For models that think for long: a minute to the first piece and between pieces, ten minutes in all.
+ *
+ * @category presets
+ * @since 0.1.0
+ */
+export const long = { firstToken: "1 minute", idle: "1 minute", total: "10 minutes" } as const satisfies Options
+
+/**
+ * Interrupts model calls that take too long. They fail with a `NetworkError` whose description names the limit, as
+ * the timeouts of the HTTP providers do, so that it is worth a retry.
+ *
+ * **Gotchas**
+ *
+ * Inside `Retry` each attempt has the limits for itself; outside, `total` would hold for all attempts together.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const make = (options: Options = defaults): Llm.Middleware => {
+  const limits: Limits = {
+    firstToken: millis(options.firstToken ?? defaults.firstToken),
+    idle: millis(options.idle ?? defaults.idle),
+    total: millis(options.total ?? defaults.total)
+  }
+  return (llm) => Effect.succeed(Llm.make((request, onDelta) => bounded(llm, limits, request, onDelta)))
+}
+
+interface Limits {
+  readonly firstToken: number
+  readonly idle: number
+  readonly total: number
+}
+
+const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+
+/** What is known of a call. The clock is not read before there is something to wait for. */
+interface Progress {
+  /** Whether a piece has come. */
+  begun: boolean
+  /** When the latest piece came. */
+  latest: number
+  /** Read the clock at each piece; absent until the call has to be waited for. */
+  clock: Clock.Clock | undefined
+  timedOut: boolean
+}
+
+const bounded = (
+  llm: Llm.Llm["Service"],
+  limits: Limits,
+  request: Llm.LlmRequest,
+  onDelta: OnDelta
+): Effect.Effect<Llm.LlmResponse, AiError.AiError> =>
+  Effect.suspend(() => {
+    const progress: Progress = { begun: false, latest: 0, clock: undefined, timedOut: false }
+    const observed: OnDelta =
+      onDelta
+      && ((delta) => {
+        if (progress.timedOut) return
+        progress.begun = true
+        if (progress.clock !== undefined) progress.latest = progress.clock.currentTimeMillisUnsafe()
+        onDelta(delta)
+      })
+    // The second racer only starts if the first is not done by then.
+    return Effect.raceFirst(llm.generate(request, observed), watch(limits, request, progress, onDelta !== undefined))
+  })
+
+const watch = Effect.fnUntraced(function* (
+  limits: Limits,
+  request: Llm.LlmRequest,
+  progress: Progress,
+  isStream: boolean
+) {
+  const clock = yield* Clock.Clock
+  const startedAt = clock.currentTimeMillisUnsafe()
+  progress.clock = clock
+  progress.latest = startedAt
+  while (true) {
+    const now = clock.currentTimeMillisUnsafe()
+    const pause: Limit = !isStream ? "total" : progress.begun ? "idle" : "firstToken"
+    const pauseEnds = pause === "total" ? Infinity : progress.latest + limits[pause]
+    const totalEnds = startedAt + limits.total
+    if (now >= Math.min(pauseEnds, totalEnds)) {
+      progress.timedOut = true
+      return yield* timeout(now >= totalEnds ? "total" : pause, limits, request)
+    }
+    // A first piece that comes meanwhile begins a pause, so that none may be slept through.
+    yield* Effect.sleep(Math.min(pauseEnds, totalEnds, isStream ? now + limits.idle : Infinity) - now)
+  }
+})
+
+type Limit = keyof Limits
+
+const missing: Readonly<Record<Limit, string>> = {
+  firstToken: "no answer began",
+  idle: "no further piece of the answer came",
+  total: "no complete answer came"
+}
+
+const timeout = (limit: Limit, limits: Limits, { sampling }: Llm.LlmRequest): AiError.AiError =>
+  AiError.make({
+    module: "Timeout",
+    method: "generate",
+    reason: new AiError.NetworkError({
+      reason: "TransportError",
+      method: "generate",
+      url: sampling.model ?? "model",
+      description: `${limit}: ${missing[limit]} within ${Duration.format(Duration.millis(limits[limit]))}`
+    })
+  })
