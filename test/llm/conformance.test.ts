@@ -1,12 +1,30 @@
+import { createAnthropic } from "@ai-sdk/anthropic"
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, describe, it } from "@effect/vitest"
 import * as Llm from "effect-agent-runtime/Llm"
+import * as AiSdkLlm from "effect-agent-runtime/llm/AiSdkLlm"
+import * as AnthropicLlm from "effect-agent-runtime/llm/AnthropicLlm"
+import * as LanguageModelLlm from "effect-agent-runtime/llm/LanguageModelLlm"
+import * as LlmLanguageModel from "effect-agent-runtime/llm/LlmLanguageModel"
+import * as OpenAiLlm from "effect-agent-runtime/llm/OpenAiLlm"
 import * as LlmConformance from "effect-agent-runtime/testing/LlmConformance"
 import * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import * as ResponseParts from "../../src/internal/responseParts.ts"
+import * as AnthropicServer from "../support/anthropicServer.ts"
+import * as OpenAiChat from "../support/openAiChat.ts"
+import * as OpenAiResponses from "../support/openAiResponses.ts"
+import * as OpenAiServer from "../support/openAiServer.ts"
 
 /** A model that plays scenarios itself; `spoil` makes it a bad one. */
 const perfect = (spoil: (llm: Llm.Llm["Service"]) => Llm.Llm["Service"] = (llm) => llm): LlmConformance.Subject => ({
@@ -81,6 +99,90 @@ const playing = (
 
 describe("a model that does all it should", () => {
   for (const { name, violations } of LlmConformance.checks(perfect())) {
+    it.live(name, () => Effect.map(violations, (found) => assert.deepStrictEqual(found, [])))
+  }
+})
+
+const secret = "sk-conformance"
+
+const allFailures = perfect().supports.failures
+
+const timeouts = {
+  firstByteTimeout: LlmConformance.timeoutMillis,
+  idleTimeout: LlmConformance.timeoutMillis,
+  totalTimeout: LlmConformance.timeoutMillis * 10
+}
+
+/** A model whose provider is a server on the loopback interface that plays scenarios in its wire format. */
+const served = (
+  make: (url: string) => Effect.Effect<Llm.Llm["Service"], never, Scope.Scope>,
+  wire: {
+    readonly play: (scenario: LlmConformance.Scenario, request: { readonly isStream: boolean }) => OpenAiServer.Reply
+    readonly documented: ReadonlySet<string>
+  },
+  supports: Partial<LlmConformance.Subject["supports"]> = {}
+): LlmConformance.Subject => ({
+  secret,
+  documented: wire.documented,
+  supports: { reasoning: true, images: true, timeouts: true, failures: allFailures, ...supports },
+  stage: Effect.fnUntraced(function* (scenario) {
+    const server = yield* OpenAiServer.make(({ body }: OpenAiServer.Received) =>
+      wire.play(scenario, { isStream: Predicate.hasProperty(body, "stream") && body.stream === true })
+    )
+    return {
+      llm: yield* make(server.url),
+      requests: () => server.requests,
+      givenUp: Effect.flatMap(server.next, ({ closedEarly }) => Deferred.await(closedEarly))
+    }
+  })
+})
+
+const apiKey = Redacted.make(secret)
+
+/** The client lives as long as the stage. */
+const overHttp = (llm: Effect.Effect<Llm.Llm["Service"], never, HttpClient.HttpClient>) =>
+  Effect.flatMap(Layer.build(NodeHttpClient.layerUndici), (context) => Effect.provideContext(llm, context))
+
+const subjects: Readonly<Record<string, LlmConformance.Subject>> = {
+  "OpenAiLlm, Chat Completions": served(
+    (baseUrl) => overHttp(OpenAiLlm.make({ ...timeouts, baseUrl, apiKey, model: "m" })),
+    OpenAiChat
+  ),
+  "OpenAiLlm, Responses": served(
+    (baseUrl) => overHttp(OpenAiLlm.make({ ...timeouts, api: "responses", baseUrl, apiKey, model: "m" })),
+    OpenAiResponses
+  ),
+  AnthropicLlm: served(
+    (baseUrl) => overHttp(AnthropicLlm.make({ ...timeouts, baseUrl, apiKey, model: "m" })),
+    AnthropicServer
+  ),
+  "AiSdkLlm, @ai-sdk/openai-compatible": served((url) => {
+    const provider = createOpenAICompatible({
+      name: "test",
+      baseURL: `${url}/v1`,
+      apiKey: secret,
+      includeUsage: true,
+      supportsStructuredOutputs: true
+    })
+    return Effect.succeed(AiSdkLlm.make(provider("m"), timeouts))
+  }, OpenAiChat),
+  "AiSdkLlm, @ai-sdk/anthropic": served((url) => {
+    const provider = createAnthropic({ baseURL: `${url}/v1`, apiKey: secret })
+    return Effect.succeed(AiSdkLlm.make(provider("m"), timeouts))
+  }, AnthropicServer),
+  "LanguageModelLlm, on an Llm as a LanguageModel": {
+    ...perfect(),
+    stage: Effect.fnUntraced(function* (scenario) {
+      const stage = yield* perfect().stage(scenario)
+      const model = yield* Effect.provideService(LlmLanguageModel.make, Llm.Llm, stage.llm)
+      const llm = yield* Effect.provideService(LanguageModelLlm.make, LanguageModel.LanguageModel, model)
+      return { ...stage, llm }
+    })
+  }
+}
+
+describe.concurrent.each(Object.entries(subjects))("%s", (_, subject) => {
+  for (const { name, violations } of LlmConformance.checks(subject)) {
     it.live(name, () => Effect.map(violations, (found) => assert.deepStrictEqual(found, [])))
   }
 })

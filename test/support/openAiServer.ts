@@ -45,7 +45,7 @@ const maxRequestBytes = 4 * 1024 * 1024
 
 /** Answers the requests with the replies in turn, and with the last one ever after. */
 export const make = Effect.fnUntraced(function* (
-  ...replies: ReadonlyArray<Reply>
+  ...replies: ReadonlyArray<Reply | ((request: Received) => Reply)>
 ): Effect.fn.Return<OpenAiServer, never, Scope.Scope> {
   const requests: Array<Received> = []
   const arrivals = yield* Queue.unbounded<Received>()
@@ -72,7 +72,8 @@ export const make = Effect.fnUntraced(function* (
       }
       requests.push(received)
       Queue.offerUnsafe(arrivals, received)
-      void answer(replies[Math.min(requests.length, replies.length) - 1] ?? {}, outgoing)
+      const reply = replies[Math.min(requests.length, replies.length) - 1] ?? {}
+      void answer(typeof reply === "function" ? reply(received) : reply, outgoing)
     })
   })
   server.maxConnections = 64
