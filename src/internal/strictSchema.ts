@@ -13,8 +13,8 @@ const keywords = new Set(
 )
 
 /**
- * The schema with its objects closed, which whatever matches it matches too; `undefined` for what strict mode refuses:
- * optional properties, objects with any keys, tuples, values of any type, lengths of strings.
+ * The schema with its objects closed, so that what matches it matches the original too. `undefined` for one that strict
+ * mode refuses: with optional properties, objects with any keys, tuples, values of any type or lengths of strings.
  */
 export const close = (schema: JsonSchema.JsonSchema): JsonSchema.JsonSchema | undefined => {
   let isStrict = schema.type === "object" && schema.anyOf === undefined
