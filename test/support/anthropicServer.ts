@@ -41,7 +41,7 @@ export const play = (scenario: Scenario, { isStream }: { readonly isStream: bool
     case "Reset":
       return isStream ? { body: begin(scenario.pieces), ending: "destroy" } : partOfWhole("destroy")
     case "Malformed":
-      return isStream ? { body: [`event: message_start\ndata: {"type":\n\n`] } : { body: "<html>Hello</html>" }
+      return isStream ? { body: [...begin([]), `event: content_block_start\ndata: {"type":\n\n`] } : { body: "<html>Hello</html>" }
     case "Stalled":
       return isStream ? { body: begin(scenario.pieces), ending: "hang" } : partOfWhole("hang")
     case "Silent":
@@ -237,7 +237,7 @@ export const documented: ReadonlySet<string> = new Set([
   ...within("messages", "role"),
   ...within("messages.content", `${content} thinking signature data id name input tool_use_id is_error`),
   ...within("messages.content.content", content),
-  ...within("tools", `${block} name description input_schema strict`),
+  ...within("tools", `${block} name description input_schema strict eager_input_streaming`),
   ...within("tool_choice", "type name disable_parallel_tool_use"),
   ...within("thinking", "type budget_tokens display"),
   ...within("output_config", "effort format format.type format.schema")
