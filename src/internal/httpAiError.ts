@@ -165,7 +165,8 @@ const reasonOf = (
     }
   }
   // Anthropic has the words only.
-  const isBlocked = /content_policy|content_filter|bio_policy/.test(`${code}`) || /content filtering policy/i.test(`${message}`)
+  const isBlocked =
+    /content_policy|content_filter|bio_policy/.test(`${code}`) || /content filtering policy/i.test(`${message}`)
   const isExhausted = /insufficient_quota|billing/.test(`${code}`) || /credit balance is too low/i.test(`${message}`)
   if (isBlocked) return new AiError.ContentPolicyError(common)
   if (status === 402 || isExhausted) return new AiError.QuotaExhaustedError(common)

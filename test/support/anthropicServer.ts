@@ -41,7 +41,9 @@ export const play = (scenario: Scenario, { isStream }: { readonly isStream: bool
     case "Reset":
       return isStream ? { body: begin(scenario.pieces), ending: "destroy" } : partOfWhole("destroy")
     case "Malformed":
-      return isStream ? { body: [...begin([]), `event: content_block_start\ndata: {"type":\n\n`] } : { body: "<html>Hello</html>" }
+      return isStream
+        ? { body: [...begin([]), `event: content_block_start\ndata: {"type":\n\n`] }
+        : { body: "<html>Hello</html>" }
     case "Stalled":
       return isStream ? { body: begin(scenario.pieces), ending: "hang" } : partOfWhole("hang")
     case "Silent":
