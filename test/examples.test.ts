@@ -8,6 +8,14 @@ const directory = fileURLToPath(new URL("../docs/examples/", import.meta.url))
 
 /** What each example prints. */
 const printed: Readonly<Record<string, string>> = {
+  batch: `
+█████░░░░░░░░░░░░░░░ 250/1000
+██████████░░░░░░░░░░ 500/1000
+███████████████░░░░░ 750/1000
+████████████████████ 1000/1000
+
+500 are odd; 1000 model calls, 750 of them reached the provider
+`,
   conversation: `
 > My name is Ada.
 Nice to meet you, Ada.
@@ -31,8 +39,21 @@ It is about a whale.
 16 RunCompleted
 You rolled a four.
 `,
+  extraction: `
+Order: 2 × teapot
+Complaint: a leaking kettle, since 2026
+{"kind":"order","item":"teapot","count":2}
+`,
+  "fallback-chain": `
+InternalProviderError: again
+InternalProviderError: on to second
+All is well here.
+`,
   "hello-agent": `
 Hello Ada, good to see you!
+`,
+  "local-model": `
+Nobody answers there: start a server, and set LLAMA_BASE_URL to where it is.
 `,
   "parallel-agents": `
 1 of 5 are translated
@@ -89,8 +110,11 @@ In Rome: 16 °C, against -4 °C in Oslo.
 `
 }
 
+// Nobody listens there.
+const env = { LLAMA_BASE_URL: "http://127.0.0.1:1" }
+
 const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
-  return yield* (yield* Program.start(args)).ended
+  return yield* (yield* Program.start(args, { env })).ended
 }, Effect.scoped)
 
 describe.concurrent("the examples", { timeout: 30_000 }, () => {

@@ -64,10 +64,12 @@ const browser = Effect.gen(function* () {
   )
 })
 
-export const program = browser.pipe(
-  Effect.provide(Server),
-  // An application has `NodeHttpServer.layer(createServer, { port: 3000 })` here, and `Layer.launch`.
-  Effect.provide(Layer.merge(NodeHttpServer.layerTest, ScriptedLlm.layer(["A blue question"])))
+// An application has `NodeHttpServer.layer(createServer, { port: 3000 })` in place of `layerTest`, and `Layer.launch`.
+const Application = Server.pipe(
+  Layer.provideMerge(NodeHttpServer.layerTest),
+  Layer.provide(ScriptedLlm.layer(["A blue question"]))
 )
+
+export const program = Effect.provide(browser, Application)
 
 if (import.meta.main) NodeRuntime.runMain(program)

@@ -22,7 +22,9 @@ export interface Program {
 /** The environment of the tests without what the program or its output depends on. */
 const neutral = (): NodeJS.ProcessEnv =>
   Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(OPENAI_|NO_COLOR$|FORCE_COLOR$|NODE_)/.test(name))
+    Object.entries(process.env).filter(
+      ([name]) => !/^(OPENAI_|ANTHROPIC_|LLAMA_|NO_COLOR$|FORCE_COLOR$|NODE_)/.test(name)
+    )
   )
 
 const compileCache = fileURLToPath(new URL("../../node_modules/.cache/compile", import.meta.url))
