@@ -411,13 +411,16 @@ export const streamOutput = <Name extends string, Output, E, R>(
 ): Stream.Stream<Schema.Json, AgentError | E, Llm | R> =>
   stream(agent, input).pipe(
     Stream.mapAccumArray(
-      (): Writing => ({ runId: undefined, text: "", shown: undefined }),
+      (): Writing => ({ runId: undefined, text: "", readAt: 0, shown: undefined }),
       (writing, events) => {
         const now = events.reduce(write, writing)
-        // Once per batch: the text is read from its beginning each time.
+        if (now.done === undefined && now.text.length < now.readAt) return [now, []]
         const value = now.done ?? parsePartial(withoutFence(now.text))
-        const isNew = value !== undefined && JSON.stringify(value) !== now.shown
-        return [isNew ? { ...now, shown: JSON.stringify(value) } : now, isNew ? [value] : []]
+        const shown = value === undefined ? now.shown : JSON.stringify(value)
+        // The text is read from its beginning each time: when it is longer by a share of itself, so that the cost of all stays
+        // linear in its length. Short ones are read with every batch.
+        const next = { ...now, shown, readAt: now.text.length + Math.floor(now.text.length / 64) }
+        return [next, value === undefined || shown === now.shown ? [] : [value]]
       }
     )
   )
@@ -428,6 +431,8 @@ interface Writing {
   readonly text: string
   /** The whole answer, when the run has accepted it. */
   readonly done?: Schema.Json
+  /** How long the text has to be to be read again. */
+  readonly readAt: number
   /** The last JSON that was told. */
   readonly shown: string | undefined
 }
@@ -440,7 +445,7 @@ const write = (writing: Writing, event: AgentEvent): Writing => {
       return { ...writing, runId, text: text + event.delta }
     case "TurnStarted":
     case "ModelCallRetried":
-      return { ...writing, runId, text: "" }
+      return { ...writing, runId, text: "", readAt: 0 }
     case "RunCompleted":
       // It is what the decoder was given: JSON.
       return { ...writing, runId, done: event.output as Schema.Json }

@@ -17,6 +17,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { InvalidAgent } from "./AgentError.ts"
 import type { AgentEvent, Scope as EventScope, Type as EventType } from "./AgentEvent.ts"
 import * as AgentEvents from "./AgentEvent.ts"
 
@@ -122,6 +123,8 @@ interface Subscriber {
   readonly wants: ((event: AgentEvent) => boolean) | undefined
   readonly capacity: number
   readonly backpressure: boolean
+  /** What was kept for it before it came: bounded by the replay buffer, not by its capacity. */
+  past: ReadonlyArray<Delivery>
   /** Events that wait in the `PubSub`, wanted or not. */
   waiting: number
   /** Wanted events that were taken out of the `PubSub` to bound it: older than those in it. */
@@ -130,6 +133,8 @@ interface Subscriber {
   dropped: number
   /** The position behind all that was taken out of the `PubSub`. */
   position: number
+  /** The position behind all that the subscriber has taken. */
+  taken: number
 }
 
 /**
@@ -188,7 +193,7 @@ export const make = Effect.fnUntraced(function* (
       return
     }
     subscriber.dropped += kept.length - capacity
-    subscriber.kept = kept.slice(-capacity)
+    subscriber.kept = kept.slice(kept.length - capacity)
   }
 
   const release = (): void => {
@@ -199,18 +204,24 @@ export const make = Effect.fnUntraced(function* (
   const subscribe = Effect.fnUntraced(function* (
     request: SubscribeOptions = {}
   ): Effect.fn.Return<Subscription, never, Scope.Scope> {
+    const { capacity = 1024 } = request
+    if (!(capacity >= 0)) {
+      return yield* Effect.die(new InvalidAgent({ field: "capacity", issue: `must not be negative, is ${capacity}` }))
+    }
     const subscription = yield* PubSub.subscribe(pubsub)
     // Nothing can be published in between: what is in `past` is what live events begin after.
     const subscriber = yield* Effect.sync(() => {
       const made: Subscriber = {
         subscription,
         wants: predicate(request),
-        capacity: request.capacity ?? 1024,
+        capacity,
         backpressure: request.onOverflow === "backpressure",
+        past: [],
         waiting: 0,
         kept: [],
         dropped: 0,
-        position
+        position,
+        taken: Math.min(request.from ?? position, position)
       }
       if (request.from !== undefined) recall(made, request.from)
       if (!closed) subscribers.add(made)
@@ -226,11 +237,13 @@ export const make = Effect.fnUntraced(function* (
     )
 
     const deliver = (): ReadonlyArray<Delivery> => {
-      const { dropped, kept } = subscriber
+      const { dropped, kept, past } = subscriber
+      subscriber.past = []
       subscriber.kept = []
       subscriber.dropped = 0
+      subscriber.taken = subscriber.position
       if (subscriber.backpressure) release()
-      return dropped > 0 ? [{ _tag: "Lagged", dropped }, ...kept] : kept
+      return past.length === 0 && dropped === 0 ? kept : [...past, ...lagged(dropped), ...kept]
     }
 
     const take: Subscription["take"] = Effect.suspend(() => {
@@ -244,7 +257,7 @@ export const make = Effect.fnUntraced(function* (
         return Arr.lastNonEmpty(batches) === end ? Cause.done() : take
       })
     })
-    return { take, position: () => subscriber.position }
+    return { take, position: () => subscriber.taken }
   })
 
   /** Gives a new subscriber what is kept of the past, and says what is not. */
@@ -252,9 +265,9 @@ export const make = Effect.fnUntraced(function* (
     const kept = past.slice(-replay)
     const oldest = position - (replay > 0 ? kept.length : 0)
     const start = Math.max(0, from)
-    subscriber.dropped = Math.max(0, oldest - start)
     const events = replay > 0 ? kept.slice(Math.max(0, start - oldest)) : []
-    subscriber.kept = subscriber.wants === undefined ? events : events.filter(subscriber.wants)
+    const wanted = subscriber.wants === undefined ? events : events.filter(subscriber.wants)
+    subscriber.past = [...lagged(Math.max(0, oldest - start)), ...wanted]
   }
 
   return {
@@ -264,6 +277,8 @@ export const make = Effect.fnUntraced(function* (
     congestion: () => (clear.isOpen() ? undefined : clear.await)
   }
 })
+
+const lagged = (dropped: number): ReadonlyArray<Lagged> => (dropped === 0 ? [] : [{ _tag: "Lagged", dropped }])
 
 /** Takes over batches that have left the `PubSub`. Those from before the subscription are in its past already. */
 const absorb = (subscriber: Subscriber, batches: ReadonlyArray<Batch>): void => {

@@ -16,6 +16,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -214,12 +215,12 @@ export interface Bound {
   merged: Map<Context.Context<never>, Context.Context<never>> | undefined
 }
 
-/** @internal */
-export const compile = (toolkit: Toolkit.Any): Compiled => ({
-  tools: Object.values(toolkit.tools),
-  byName: toolkit.tools,
-  compiled: new Map()
-})
+/** Throws `InvalidAgent` when the annotations of a tool are unusable. @internal */
+export const compile = (toolkit: Toolkit.Any): Compiled => {
+  const tools = Object.values(toolkit.tools)
+  tools.forEach(settings)
+  return { tools, byName: toolkit.tools, compiled: new Map() }
+}
 
 /** The tool of a name, compiled; `undefined` when the toolkit has none. @internal */
 export const lookup = (self: Compiled, name: string): CompiledTool | undefined => {
@@ -242,11 +243,20 @@ const compileTool = (tool: Tool.Any): CompiledTool => ({
 const settings = (tool: Tool.Any): Settings => (tool.annotations.mapUnsafe.size === 0 ? plain : annotated(tool))
 
 const annotated = (tool: Tool.Any): Settings => {
-  const { annotations } = tool
+  const { annotations, name } = tool
+  const timeout = Context.get(annotations, Timeout)
+  const duration = Duration.fromInput(timeout)
+  if (Option.isNone(duration)) {
+    throw new InvalidAgent({ field: "toolkit", issue: `has a tool '${name}' with the timeout '${String(timeout)}'` })
+  }
+  const maxResultSize = Context.get(annotations, MaxResultSize)
+  if (!(maxResultSize >= 1)) {
+    throw new InvalidAgent({ field: "toolkit", issue: `has a tool '${name}' with the result size ${maxResultSize}` })
+  }
   return {
-    timeout: Duration.fromInputUnsafe(Context.get(annotations, Timeout)),
+    timeout: duration.value,
     retry: Context.get(annotations, Retry),
-    maxResultSize: Context.get(annotations, MaxResultSize),
+    maxResultSize,
     loopRule: LoopDetector.rule(tool)
   }
 }
@@ -375,12 +385,11 @@ const execute = (
   if (handler === undefined) return Effect.die(`No handler for tool '${call.name}' in the context`)
   const handlerContext = {
     toolCallId: call.id,
+    // Encoded though nobody may be watching: what a handler gets wrong must not depend on that.
     preliminary: (result: unknown) =>
-      onProgress === undefined
-        ? Effect.void
-        : Effect.map(Effect.orDie(compiled.encodeSuccess(result)), (encoded) =>
-            onProgress(Result.getOrElse(limit(encoded, compiled.maxResultSize), () => null))
-          )
+      Effect.map(Effect.orDie(compiled.encodeSuccess(result)), (encoded) =>
+        onProgress?.(Result.getOrElse(limit(encoded, compiled.maxResultSize), () => null))
+      )
   }
   const { retry, timeout } = compiled
   if (retry === undefined) {
@@ -396,11 +405,12 @@ const execute = (
 /**
  * Runs an effect in a fiber of its own, so that what it forks ends with it and not with the run's fiber, and for no
  * longer than it may take.
+ * @internal
  */
-const contained = (
-  effect: Effect.Effect<unknown, unknown>,
+export const contained = <A>(
+  effect: Effect.Effect<A, unknown>,
   timeout: Duration.Duration
-): Effect.Effect<unknown, unknown> =>
+): Effect.Effect<A, unknown> =>
   Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return exit
@@ -417,7 +427,8 @@ const start = (
   context: { readonly toolCallId: string; readonly preliminary: (result: unknown) => Effect.Effect<void> }
 ): Effect.Effect<unknown, unknown> => {
   try {
-    return handler.handler(params, context)
+    const effect = handler.handler(params, context)
+    return Effect.isEffect(effect) ? effect : Effect.die("The handler returned no Effect")
   } catch (thrown) {
     return Effect.die(thrown)
   }
@@ -495,11 +506,34 @@ const defect = (detail: string, raised?: Raised) => failure("defect", "The tool 
 
 /** A result that the model may be told, cut if it is too large; a failure if it is too deep. */
 const limit = (result: unknown, size: number): Result.Result<unknown, string> => {
-  const unfit = inspect(result, { depth: resultDepth, size })
-  if (unfit === "too deep") return Result.fail(`Invalid result: nested deeper than ${resultDepth}`)
-  if (unfit !== "too large") return Result.succeed(result)
-  return Result.succeed(cut(typeof result === "string" ? result : JSON.stringify(result), size))
+  const looked = Result.try(() => inspect(result, { depth: resultDepth, size }))
+  if (Result.isFailure(looked)) return Result.fail(`Invalid result: it cannot be read: ${String(looked.failure)}`)
+  switch (looked.success) {
+    case "too deep":
+      return Result.fail(`Invalid result: nested deeper than ${resultDepth}`)
+    case "too large":
+      return Result.mapBoth(
+        Result.try(() => (typeof result === "string" ? result : JSON.stringify(result))),
+        {
+          onSuccess: (text) => cut(text, size),
+          onFailure: notJson
+        }
+      )
+    case "holds what is not JSON":
+      // A schema that takes anything lets through what has a JSON form, such as dates, and what has none.
+      return Result.flatMap(
+        Result.mapError(
+          Result.try(() => JSON.parse(JSON.stringify(result) ?? "null") as unknown),
+          notJson
+        ),
+        (json) => limit(json, size)
+      )
+    default:
+      return Result.succeed(result)
+  }
 }
+
+const notJson = (thrown: unknown): string => `Invalid result: it is not JSON: ${String(thrown)}`
 
 type ModelOutput = ReadonlyArray<Prompt.TextPartEncoded | Prompt.FilePartEncoded>
 

@@ -214,6 +214,60 @@ describe("run", () => {
     })
   )
 
+  it.effect("offers only what it chooses, and chooses only what it offers", () =>
+    Effect.gen(function* () {
+      const model = scripted(["Done", "Done", "Done"])
+      const run = (options: {
+        readonly toolChoice: "required" | { readonly tool: "calculator" }
+        readonly turn: Agent.TurnSettings<"calculator">
+      }) =>
+        Agent.run(
+          Agent.make("helper", {
+            toolkit: MathTools,
+            toolChoice: options.toolChoice,
+            prepareTurn: () => Effect.succeed(options.turn)
+          }),
+          "Hi"
+        ).pipe(Effect.provide([MathToolsLayer, model.layer]))
+      yield* run({ toolChoice: { tool: "calculator" }, turn: { tools: [] } })
+      yield* run({ toolChoice: "required", turn: { tools: [] } })
+      yield* run({ toolChoice: "required", turn: {} })
+      assert.deepStrictEqual(
+        model.requests.map(({ toolChoice, tools }) => [toolChoice, tools.length]),
+        [
+          ["auto", 0],
+          ["auto", 0],
+          ["required", 1]
+        ]
+      )
+      for (const turn of [
+        { tools: ["nope" as "calculator"] },
+        { tools: [], toolChoice: { tool: "calculator" } }
+      ] as const) {
+        const exit = yield* Effect.exit(run({ toolChoice: "required", turn }))
+        assert.match(String(exit), /prepareTurn names no tool on offer/)
+      }
+    })
+  )
+
+  it.effect("leaves nothing behind that its instructions or the preparation of a turn have forked", () =>
+    Effect.gen(function* () {
+      let alive = 0
+      const heartbeat = Effect.acquireUseRelease(
+        Effect.sync(() => void alive++),
+        () => Effect.never,
+        () => Effect.sync(() => void alive--)
+      )
+      const forking = Effect.forkChild(heartbeat, { startImmediately: true })
+      const agent = Agent.make("helper", {
+        instructions: () => Effect.as(forking, "Help."),
+        prepareTurn: () => Effect.as(forking, {})
+      })
+      yield* Effect.provide(Agent.run(agent, "Hi"), scripted(["Hello"]).layer)
+      assert.strictEqual(alive, 0)
+    })
+  )
+
   it.effect("fails with the failure of the preparation of a turn", () =>
     Effect.gen(function* () {
       const agent = Agent.make("helper", { prepareTurn: () => Effect.fail("no plan" as const) })
@@ -875,6 +929,16 @@ describe("streamOutput", () => {
       assert.deepStrictEqual(parts.at(-1), whole)
       assert.deepStrictEqual(parts.slice(0, 2), [{ dish: "pasta" }, { dish: "pasta al" }])
       assert.isAtLeast(parts.length, 5)
+    })
+  )
+
+  it.effect("is told in ever larger steps, so that its cost stays linear in its length", () =>
+    Effect.gen(function* () {
+      const steps = Array.from({ length: 5000 }, (_, i) => `step ${i}`)
+      const parts = yield* collect(slowly(JSON.stringify({ ...whole, steps })))
+      assert.deepStrictEqual(parts.at(-1), { ...whole, steps })
+      // Once per 64th part of 60,000 characters, and with every word of the first few.
+      assert.isBelow(parts.length, 600)
     })
   )
 

@@ -54,6 +54,46 @@ describe("EventHub", () => {
     })
   )
 
+  it.effect("goes on where a subscriber stopped taking, however much had been kept for it", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const slow = yield* hub.subscribe({ capacity: 10 })
+      hub.publish(range(0, 8))
+      assert.strictEqual((yield* slow.take).length, 8)
+      publishEach(hub, range(8, 19))
+      assert.strictEqual(slow.position(), 8)
+      const next = yield* hub.subscribe({ from: slow.position() })
+      assert.deepStrictEqual(seen(yield* next.take), [8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18])
+      assert.strictEqual(next.position(), 19)
+    })
+  )
+
+  it.effect("gives all of the past that it keeps, and counts what a subscriber with no capacity misses", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make({ replay: 5000 })
+      hub.publish(range(0, 3000))
+      const late = yield* hub.subscribe({ from: 0 })
+      hub.publish(range(3000, 3001))
+      assert.deepStrictEqual(
+        seen(yield* late.take),
+        range(0, 3001).map(({ offset }) => offset)
+      )
+      const none = yield* hub.subscribe({ capacity: 0 })
+      publishEach(hub, range(0, 5))
+      assert.deepStrictEqual(seen(yield* none.take), [-5])
+    })
+  )
+
+  it.effect("refuses a capacity that is none", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      for (const capacity of [-1, Number.NaN]) {
+        const exit = yield* Effect.exit(hub.subscribe({ capacity }))
+        assert.match(String(exit), /capacity must not be negative/)
+      }
+    })
+  )
+
   it.effect("wakes a waiting subscriber", () =>
     Effect.gen(function* () {
       const hub = yield* EventHub.make()

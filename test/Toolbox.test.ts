@@ -253,6 +253,36 @@ describe("results", () => {
     })
   )
 
+  it.effect("have the form that they have as JSON, and are defects if they have none", () =>
+    Effect.gen(function* () {
+      const Any = Tool.make("any", { success: Schema.Any })
+      const date = new Date(0)
+      const outcome = yield* callOnly(Any, () => Effect.succeed({ at: date, list: [date] }))
+      assert.deepStrictEqual(outcome.result, { at: date.toISOString(), list: [date.toISOString()] })
+      const thrower = {
+        get secret() {
+          throw new Error("no")
+        }
+      }
+      const cyclic: Record<string, unknown> = { toJSON: undefined }
+      cyclic["self"] = cyclic
+      const bad = [
+        10n,
+        { a: [10n] },
+        thrower,
+        {
+          toJSON: () => {
+            throw new Error("no")
+          }
+        },
+        cyclic
+      ]
+      for (const value of bad) {
+        assert.strictEqual(failed(yield* callOnly(Any, () => Effect.succeed(value))).kind, "defect")
+      }
+    })
+  )
+
   it.effect("can be shown to the model as other content", () =>
     Effect.gen(function* () {
       const Chart = Tool.make("chart", {
@@ -336,6 +366,50 @@ describe("annotations", () => {
       ).pipe(Effect.forkChild)
       yield* TestClock.adjust("1 second")
       assert.strictEqual((yield* Fiber.join(fiber)).result, "ok")
+    })
+  )
+})
+
+describe("what cannot be", () => {
+  it.effect("is a handler that returns no Effect: a defect of the tool", () =>
+    Effect.gen(function* () {
+      for (const nothing of [undefined, 5, Promise.resolve(5)]) {
+        const outcome = failed(yield* callOnly(Tool.make("odd"), () => nothing as never))
+        assert.deepStrictEqual(
+          [outcome.kind, outcome.detail?.split("\n")[0]],
+          ["defect", "Error: The handler returned no Effect"]
+        )
+      }
+    })
+  )
+
+  it.effect("is an annotation without sense: it is refused before the first call", () =>
+    Effect.gen(function* () {
+      const bad = [
+        Tool.make("late").annotate(Toolbox.Timeout, "soon" as never),
+        Tool.make("huge").annotate(Toolbox.MaxResultSize, Number.NaN),
+        Tool.make("none").annotate(Toolbox.MaxResultSize, 0)
+      ]
+      for (const tool of bad) {
+        const exit = yield* Effect.exit(callOnly(tool, () => Effect.void))
+        assert.match(String(exit), new RegExp(`Invalid agent: toolkit has a tool '${tool.name}'`))
+      }
+    })
+  )
+
+  it.effect("is a preliminary result that its schema refuses: a defect, watched or not", () =>
+    Effect.gen(function* () {
+      const Count = Tool.make("count", { success: Schema.Finite })
+      const toolkit = Toolkit.make(Count)
+      const handlers = toolkit.toLayer({
+        count: (_, context) => Effect.as(context.preliminary("one" as never), 1)
+      })
+      for (const onProgress of [undefined, () => {}]) {
+        const outcome = yield* Effect.flatMap(Toolbox.make(toolkit), (toolbox) =>
+          toolbox.call(call("count"), onProgress)
+        ).pipe(Effect.provide(handlers))
+        assert.strictEqual(failed(outcome).kind, "defect")
+      }
     })
   )
 })

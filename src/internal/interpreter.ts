@@ -15,14 +15,14 @@ import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { AgentErrorReason } from "../AgentError.ts"
-import { AgentError, ContextOverflow, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
+import { AgentError, ContextOverflow, InvalidAgent, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
 import { EventHub } from "../EventHub.ts"
 import type { AssistantContent, History } from "../History.ts"
 import * as Histories from "../History.ts"
-import type { Delta, LlmRequest, LlmResponse, Sampling } from "../Llm.ts"
+import type { Delta, LlmRequest, LlmResponse, Sampling, ToolChoice } from "../Llm.ts"
 import { Llm } from "../Llm.ts"
 import * as Prices from "../Prices.ts"
-import { bind } from "../Toolbox.ts"
+import { bind, contained } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
 import { overflowOf } from "./contextOverflow.ts"
 import type { Observer } from "./currentRun.ts"
@@ -189,8 +189,10 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
 }
 
 /** A run that instructions or the preparation of a turn start is a child of this one, as one that a tool starts. */
-const asChild = <A, E>(run: Run, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.provideService(effect, CurrentRun, run.toolbox.currentRun!())
+const asChild = <A>(run: Run, effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  Exit.isExit(effect)
+    ? effect
+    : contained(Effect.provideService(effect, CurrentRun, run.toolbox.currentRun!()), Duration.infinity)
 
 /** Why a conversation cannot be answered, or `undefined`. */
 const validate = (history: History): string | undefined => {
@@ -222,8 +224,15 @@ const viewOf = ({ history, lastCalls, turns, usage }: State): TurnView => ({
 })
 
 /** The tools of a turn, in the order of the toolkit; `undefined` for all. */
-const offered = ({ toolkit }: Definition, { tools }: TurnSettings): ReadonlyArray<Tool.Any> | undefined =>
-  tools === undefined ? undefined : toolkit.tools.filter((tool) => tools.includes(tool.name))
+const offered = ({ toolkit }: Definition, { toolChoice, tools }: TurnSettings): ReadonlyArray<Tool.Any> | undefined => {
+  const offers = tools === undefined ? toolkit.tools : toolkit.tools.filter((tool) => tools.includes(tool.name))
+  const named = [...(tools ?? []), ...(typeof toolChoice === "object" ? [toolChoice.tool] : [])]
+  const unknown = named.find((name) => offers.every((tool) => tool.name !== name))
+  // The types of `Agent` rule out what no toolkit has, but not a choice of what the turn does not offer.
+  if (unknown !== undefined)
+    throw new InvalidAgent({ field: "prepareTurn", issue: `names no tool on offer: '${unknown}'` })
+  return tools === undefined ? undefined : offers
+}
 
 const announceTurn = (run: Run): void => {
   if (run.observer === undefined) return
@@ -238,13 +247,12 @@ const announceTurn = (run: Run): void => {
 const requestModel = (run: Run, llm: Llm["Service"], instructions: string, settings: TurnSettings) => {
   const { definition, observer, state, toolbox } = run
   const turn = state.turns + 1
-  // A forced choice holds for the first turn only, or the model could never answer.
-  const toolChoice = turn === 1 || definition.toolChoice === "none" ? definition.toolChoice : "auto"
+  const tools = toolbox.offered ?? definition.toolkit.tools
   const request: LlmRequest = {
     instructions: settings.instructions ?? instructions,
     history: state.history,
-    tools: toolbox.offered ?? definition.toolkit.tools,
-    toolChoice: settings.toolChoice ?? toolChoice,
+    tools,
+    toolChoice: settings.toolChoice ?? choiceOf(definition.toolChoice, tools, turn),
     sampling: settings === unchanged ? definition.sampling : override(definition.sampling, settings),
     output: definition.output?.format
   }
@@ -252,6 +260,13 @@ const requestModel = (run: Run, llm: Llm["Service"], instructions: string, setti
   if (observer === undefined) return llm.generate(request, definition.streaming ? ignore : undefined)
   run.calledAt = run.now
   return llm.generate(request, (delta) => emitDelta(run, turn, delta))
+}
+
+/** The agent's choice in a turn. Forced, it holds for the first only, or the model could never answer. */
+const choiceOf = (choice: ToolChoice, tools: ReadonlyArray<Tool.Any>, turn: number): ToolChoice => {
+  if (choice === "auto" || choice === "none") return choice
+  const isOffered = choice === "required" ? tools.length > 0 : tools.some((tool) => tool.name === choice.tool)
+  return turn === 1 && isOffered ? choice : "auto"
 }
 
 const override = (sampling: Sampling, settings: Sampling): Sampling => ({

@@ -66,7 +66,7 @@ const put = (object: Record<string, unknown>, key: string, value: unknown): void
 }
 
 /** Why a JSON value from outside is not taken. */
-export type Unsafe = "too deep" | "too large" | "has a forbidden key"
+export type Unsafe = "too deep" | "too large" | "has a forbidden key" | "holds what is not JSON"
 
 /** Bounds for {@link inspect}. */
 export interface Limits {
@@ -85,12 +85,14 @@ export const inspect = (value: unknown, limits: Limits): Unsafe | undefined => {
   let found: Unsafe | undefined
   const visit = (node: unknown, depth: number): boolean => {
     if (typeof node === "string") left -= node.length + 2
+    else if (typeof node === "bigint" || typeof node === "function" || typeof node === "symbol") found = notJson
     else if (typeof node !== "object" || node === null) left -= 4
     else if (depth > limits.depth) found = "too deep"
     else if (Array.isArray(node)) {
       left -= 2
       for (let i = 0; i < node.length && found === undefined && left >= 0; i++) visit(node[i], depth + 1)
-    } else {
+    } else if ("toJSON" in node) found = notJson
+    else {
       left -= 2
       for (const key in node) {
         const member = (node as Record<string, unknown>)[key]
@@ -105,6 +107,8 @@ export const inspect = (value: unknown, limits: Limits): Unsafe | undefined => {
   if (visit(value, 1)) return undefined
   return found ?? "too large"
 }
+
+const notJson = "holds what is not JSON"
 
 const hasPrototype = (value: unknown): boolean =>
   typeof value === "object" && value !== null && Object.hasOwn(value, "prototype")
