@@ -83,6 +83,7 @@ const originalTable = () => {
       "ours",
       "95 % interval",
       "Rust, best here",
+      "ours beside it",
       "ours / Rust",
       "floor",
       "ours / floor",
@@ -96,6 +97,7 @@ const originalTable = () => {
         show(row?.ours.cpu.median),
         row === undefined ? "–" : `${number(row.ours.cpu.low)}–${number(row.ours.cpu.high)}`,
         show(rust),
+        show(oursBeside(originals[case_.name] ?? case_.name)),
         ratio(oursBeside(originals[case_.name] ?? case_.name), rust),
         show(row?.floor?.cpu.median),
         ratioToFloor(row),
@@ -142,17 +144,7 @@ const memoryTable = () =>
 
 const caseTable = (selected: ReadonlyArray<Case>) =>
   markdownTable(
-    [
-      "case",
-      "what one operation is",
-      "cpu µs",
-      "p99",
-      "wall µs",
-      "allocated",
-      "per unit",
-      "floor cpu µs",
-      "ours / floor"
-    ],
+    ["case", "what one operation is", "cpu µs", "p99", "wall µs", "allocated", "per unit", "beside it cpu µs", "ratio"],
     selected.flatMap((case_) => {
       const row = ours(case_.name)
       if (row === undefined) return []
@@ -301,10 +293,19 @@ const targetTable = () => {
       (measured) => measured >= 20,
       "×"
     )
+  const scenariosOfOriginal = cases
+    .filter(({ published }) => published !== undefined)
+    .map(({ name }) => originals[name] ?? name)
+  const faster = scenariosOfOriginal.filter((scenario) => (over(oursBeside(scenario), bestOriginal(scenario)) ?? 1) < 1)
   const memory = footprint?.memories.find(({ agents, variant }) => agents === 100_000 && variant === "none")
   return markdownTable(
     ["target", "measured", "holds"],
     [
+      [
+        "every benchmark of the original under Rust's best",
+        `${faster.length} of ${scenariosOfOriginal.length}`,
+        faster.length === scenariosOfOriginal.length ? "yes" : "no"
+      ],
       toRust("agent_execution_no_tools", 1 / 3, "a third"),
       toRust("agent_execution_single_tool", 1 / 3, "a third"),
       toRust("agent_execution_multiple_tools", 1 / 3, "a third"),
@@ -326,12 +327,7 @@ const targetTable = () => {
       ),
       toFrameworks("one_tool"),
       toFrameworks("three_tools"),
-      target(
-        "a watched run at most twice an unwatched one",
-        over(oursMicros("events/1_subscribers"), oursMicros("agent_execution_single_tool/prepared")),
-        (n) => n <= 2,
-        "×"
-      ),
+      target("a watched run at most twice an unwatched one", ours("events/1_subscribers")?.toFloor, (n) => n <= 2, "×"),
       target(
         "an event at most 0.3 µs from publish to receipt, in batches",
         perUnit("hub/1_subscribers"),
@@ -352,8 +348,14 @@ const targetTable = () => {
         "×"
       ),
       target(
-        "a stalled subscriber among 100 costs less than 2 %",
-        over(oursMicros("hub/100_subscribers_one_stalled"), oursMicros("hub/100_subscribers")),
+        "a structured answer of 10,000 words at most twice as much per word as one of 1,000",
+        over(perUnit("streamed_output/10000"), perUnit("streamed_output/1000")),
+        (n) => n <= 2,
+        "×"
+      ),
+      target(
+        "a stalled subscriber costs a run less than 2 %",
+        ours("events/1_subscribers_one_more_stalled")?.toFloor,
         (n) => n < 1.02,
         "×"
       ),
@@ -457,6 +459,8 @@ ${notes()}
 ![Events](benchmarks/events.svg)
 
 ## All cases
+
+Beside a case stands its floor, or what its description names.
 
 ${caseTable(suite.rows.flatMap((row) => find(row.name) ?? []))}
 

@@ -12,6 +12,7 @@ import * as RateLimit from "effect-agent-runtime/middleware/RateLimit"
 import * as Retry from "effect-agent-runtime/middleware/Retry"
 import * as Timeout from "effect-agent-runtime/middleware/Timeout"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import { noTokens } from "effect-agent-runtime/Usage"
 import * as Usage from "effect-agent-runtime/Usage"
 /** What users meet beyond the original's benchmarks: watched runs, many calls in one turn, long answers, many agents. */
 import * as Context from "effect/Context"
@@ -20,9 +21,10 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import { layerStoreMemory as circuits } from "effect/persistence/CircuitBreaker"
 import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Case, Check } from "../Case.ts"
+import type { Case, Check, Variant } from "../Case.ts"
 import { expect } from "../Case.ts"
 import { call, floorAgent, floorCall, floorRun, floorTool, prepared, ran, runPrepared } from "./support.ts"
 
@@ -50,25 +52,72 @@ const oneTool = [call(5, 3), "The result is 8"]
 /** The events of a run with one tool call and a streamed answer of four words. */
 const eventsOfRun = 17
 
+/** The prepared one-tool run with a hub that subscribers take all from, and one that never takes. */
+const watched = (subscribers: number, stalled: boolean) => (): Variant => {
+  const agent = prepared()
+  const { counts, hub, scope } = watchedHub(subscribers)
+  if (stalled) Effect.runSync(Scope.provide(hub.subscribe(), scope))
+  let runs = 0
+  return {
+    kind: "effect",
+    operation: () => {
+      runs++
+      return Effect.provideService(runPrepared(agent, oneTool, "Calculate 5 + 3"), EventHub.EventHub, hub)
+    },
+    check: (result) =>
+      ran("The result is 8", 1)(result)
+      ?? expect(`${eventsOfRun} events each`, counts.received === runs * eventsOfRun * subscribers)
+  }
+}
+
+const unwatched = (): Variant => {
+  const agent = prepared()
+  return {
+    kind: "effect",
+    operation: () => runPrepared(agent, oneTool, "Calculate 5 + 3"),
+    check: ran("The result is 8", 1)
+  }
+}
+
 const watchedRun = (subscribers: number): Case => ({
   name: `events/${subscribers}_subscribers`,
-  describes: `the prepared one-tool run with a hub in the context and ${subscribers} subscribers that receive every event`,
-  ours: () => {
-    const agent = prepared()
-    const { counts, hub } = watchedHub(subscribers)
-    let runs = 0
-    return {
-      kind: "effect",
-      operation: () => {
-        runs++
-        return Effect.provideService(runPrepared(agent, oneTool, "Calculate 5 + 3"), EventHub.EventHub, hub)
-      },
-      check: (result) =>
-        ran("The result is 8", 1)(result)
-        ?? expect(`${eventsOfRun} events each`, counts.received === runs * eventsOfRun * subscribers)
+  describes: `the prepared one-tool run with a hub in the context and ${subscribers} subscribers that receive every event; beside it the run without a hub`,
+  ours: watched(subscribers, false),
+  floor: unwatched
+})
+
+const stalledRun: Case = {
+  name: "events/1_subscribers_one_more_stalled",
+  describes: "the run with one subscriber, and one more that never takes; beside it the run without that one",
+  ours: watched(1, true),
+  floor: watched(1, false)
+}
+
+/** A structured answer that is streamed while it is written, one word at a time. */
+const streamedOutput = (count: number): Case => {
+  const words = Array.from({ length: count }, (_, i) => `word${i}`)
+  const text = JSON.stringify({ words })
+  return {
+    name: `streamed_output/${count}`,
+    describes: `an answer of ${count} words as a JSON array through Agent.streamOutput, each word delivered on its own`,
+    per: { unit: "token", count },
+    ours: () => {
+      const agent = Agent.make("talker", { output: Schema.Struct({ words: Schema.Array(Schema.String) }) })
+      const generate: Llm["Service"]["generate"] = Effect.fnUntraced(function* (_, onDelta) {
+        for (const piece of text.match(/[^,]+,?/g) ?? []) {
+          onDelta?.({ type: "text", delta: piece })
+          yield* Effect.yieldNow
+        }
+        return { content: [{ type: "text", text }], finishReason: "stop", tokens: noTokens, model: undefined }
+      })
+      return {
+        kind: "effect",
+        operation: () => Effect.provideService(Stream.runLast(Agent.streamOutput(agent, "Talk")), Llm, { generate }),
+        check: (last) => expect("the answer", JSON.stringify(last).includes(`word${count - 1}`))
+      }
     }
   }
-})
+}
 
 const parallelTools = (count: number): Case => {
   const calls = Array.from({ length: count }, (_, i) => call(i, 1))
@@ -295,8 +344,10 @@ const modelCall = (name: string, describes: string, model: Layer.Layer<Llm>): Ca
 
 export const variants: ReadonlyArray<Case> = [
   ...[0, 1, 16].map(watchedRun),
+  stalledRun,
   ...[10, 100].map(parallelTools),
   ...[1000, 10_000].map(streamedTokens),
+  ...[1000, 10_000].map(streamedOutput),
   manyAgents(1000, "unbounded", 0),
   manyAgents(1000, 10, 0),
   manyAgents(1000, "unbounded", 1),
