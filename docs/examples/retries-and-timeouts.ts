@@ -16,7 +16,7 @@ import * as Stream from "effect/Stream"
 class Busy extends Schema.TaggedError<Busy>()("Busy", {}) {}
 
 const Search = Tool.make("search", { success: Schema.String, failure: Busy, failureMode: "return" })
-  // Two more attempts. Exponential backoff is `Schedule.exponential("100 millis").pipe(Schedule.take(2))`.
+  // Two more attempts. Exponential backoff is `Schedule.exponential("100 millis").pipe(Schedule.upTo({ times: 2 }))`.
   .annotate(Toolbox.Retry, Schedule.recurs(2))
 
 const Crawl = Tool.make("crawl", { success: Schema.String }).annotate(Toolbox.Timeout, "50 millis")

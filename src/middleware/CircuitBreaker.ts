@@ -35,7 +35,8 @@ export interface Options {
  *
  * **Details**
  *
- * - Failures that may pass count, as for `Retry`, and defects. Interrupted calls count as nothing, and so do the failures of a
+ * - Failures that may pass count, as for `Retry`, and defects. Interrupted calls count as nothing, and so do the
+ *   failures of a
  *   provider that works: a wrong key, an invalid request, a content policy.
  * - A call that is not let through fails at once with a `RateLimitError`, the one reason that says when to come back:
  *   `retryAfter` is the time until the circuit lets a call through. Its metadata has
@@ -77,26 +78,28 @@ const guarded = (circuit: Circuit, call: Call): Call =>
   Effect.uninterruptibleMask((restore) => {
     // A store may need to do something as long as the call runs.
     const scope = Scope.makeUnsafe()
-    return Effect.onExitPrimitive(
-      Effect.matchEffect(Scope.provide(circuit.store.admit(circuit.key), scope), {
-        onSuccess: ({ generation }) => Effect.onExit(restore(call), (exit) => record(circuit, generation, exit)),
-        onFailure: ({ reason }) =>
-          reason._tag === "CircuitBreakerStoreError"
-            ? Effect.andThen(unguarded(reason), restore(call))
-            : Effect.fail(rejected(reason))
-      }),
-      (exit) => Scope.closeUnsafe(scope, exit)
-    )
+    return Effect.matchEffect(Scope.provide(circuit.store.admit(circuit.key), scope), {
+      onSuccess: ({ generation }) =>
+        Effect.onExit(restore(call), (exit) => {
+          const recorded = record(circuit, generation, exit)
+          const closed = Scope.closeUnsafe(scope, exit)
+          return closed === undefined ? recorded : Effect.andThen(recorded, closed)
+        }),
+      onFailure: ({ reason }) =>
+        reason._tag === "CircuitBreakerStoreError"
+          ? Effect.andThen(unguarded(reason), restore(call))
+          : Effect.fail(rejected(reason))
+    })
   })
 
 const record = (
   { key, openDuration, store, tripPolicy }: Circuit,
   generation: number,
   exit: Exit.Exit<Llm.LlmResponse, AiError.AiError>
-): Effect.Effect<void> =>
-  Effect.matchEffect(
+): Effect.Effect<unknown> =>
+  Effect.catch(
     store.record({ key, generation, tripPolicy, outcome: outcomeOf(exit), openFor: openFor(exit, openDuration) }),
-    { onSuccess: () => Effect.void, onFailure: ({ reason }) => unguarded(reason) }
+    ({ reason }) => unguarded(reason)
   )
 
 const outcomeOf = (exit: Exit.Exit<unknown, AiError.AiError>): "Success" | "Failure" | "Ignored" => {

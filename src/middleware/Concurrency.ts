@@ -8,7 +8,8 @@ import * as Semaphore from "effect/Semaphore"
 import * as Llm from "../Llm.ts"
 
 /**
- * Lets at most `limit` calls of this model run at a time. The others wait in order, and can be interrupted while they wait.
+ * Lets at most `limit` calls of this model run at a time. The others wait in order, and can be interrupted while they
+ * wait.
  *
  * **Gotchas**
  *

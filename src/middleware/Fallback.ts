@@ -1,6 +1,18 @@
 /**
  * Several models that answer for each other, in order.
  *
+ * **The order of middleware**
+ *
+ * From the provider outwards, as the arguments of `Llm.withMiddleware` stand:
+ *
+ * 1. `Timeout`: each attempt has its time for itself.
+ * 2. `RateLimit`: each attempt counts, and waiting is not the model's silence.
+ * 3. `Concurrency`: whoever waits for the limit keeps its place, whoever waits for a retry gives it back.
+ * 4. `Retry`.
+ * 5. `CircuitBreaker`: counts calls that failed for good, and nobody waits for an open circuit.
+ * 6. `Fallback` over models that are wrapped so, each with keys of its own.
+ * 7. `ResponseCache`: what is known waits for nothing.
+ *
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
@@ -44,7 +56,8 @@ export interface Options {
 
 /**
  * Whether a failure is the model's or its provider's: any but those that lie in the request itself, which are
- * `InvalidRequestError`, `InvalidUserInputError`, `UnsupportedSchemaError` and `ContentPolicyError`. A wrong key or an empty account
+ * `InvalidRequestError`, `InvalidUserInputError`, `UnsupportedSchemaError` and `ContentPolicyError`. A wrong key or an
+ * empty account
  * is one provider's affair.
  *
  * @category predicates
@@ -72,8 +85,8 @@ const faultsOfTheRequest: ReadonlySet<AiError.AiErrorReason["_tag"]> = new Set([
  * @category constructors
  * @since 0.1.0
  */
-// Not an `ExecutionPlan`: that provides a service to an effect anew at each attempt, where these are services already, and what
-// it tells of a failed attempt does not include whether another follows, which a `Restart` has to say.
+// Not an `ExecutionPlan`: that provides a service to an effect anew at each attempt, where these are services already,
+// and does not tell whether another attempt follows a failed one, which a `Restart` has to say.
 export const make = (models: Models, { when = mayDoBetter }: Options = {}): Llm.Llm["Service"] => {
   const ask = (index: number, request: Llm.LlmRequest, onDelta: OnDelta): ReturnType<Llm.Generate> =>
     Effect.suspend(() => {
@@ -105,14 +118,31 @@ const withoutModel = (request: Llm.LlmRequest): Llm.LlmRequest => ({
  *
  * ```ts
  * import * as Llm from "effect-agent-runtime/Llm"
+ * import * as CircuitBreaker from "effect-agent-runtime/middleware/CircuitBreaker"
+ * import * as Concurrency from "effect-agent-runtime/middleware/Concurrency"
  * import * as Fallback from "effect-agent-runtime/middleware/Fallback"
+ * import * as RateLimit from "effect-agent-runtime/middleware/RateLimit"
+ * import * as ResponseCache from "effect-agent-runtime/middleware/ResponseCache"
  * import * as Retry from "effect-agent-runtime/middleware/Retry"
+ * import * as Timeout from "effect-agent-runtime/middleware/Timeout"
  * import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+ * import * as Layer from "effect/Layer"
+ * import { layerStoreMemory as Circuits } from "effect/persistence/CircuitBreaker"
+ * import { layerStoreMemory as Limits } from "effect/persistence/RateLimiter"
+ *
+ * const reliable = (key: string) =>
+ *   Llm.withMiddleware(
+ *     Timeout.make(),
+ *     RateLimit.make({ key, requests: 500, tokens: 200_000 }),
+ *     Concurrency.make(20),
+ *     Retry.make(),
+ *     CircuitBreaker.make({ key })
+ *   )
  *
  * const Model = Fallback.layer([
- *   { name: "large", llm: ScriptedLlm.layer(["Hello"]).pipe(Llm.withMiddleware(Retry.make())) },
- *   { name: "small", llm: ScriptedLlm.layer(["Hi"]) }
- * ])
+ *   { name: "large", llm: ScriptedLlm.layer(["Hello"]).pipe(reliable("large")) },
+ *   { name: "small", llm: ScriptedLlm.layer(["Hi"]).pipe(reliable("small")) }
+ * ]).pipe(Llm.withMiddleware(ResponseCache.make()), Layer.provide([Circuits(), Limits]))
  * ```
  *
  * @category layers

@@ -10,6 +10,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as RateLimiter from "effect/persistence/RateLimiter"
+import * as History from "../History.ts"
 import type { OnDelta } from "../internal/attempt.ts"
 import * as Llm from "../Llm.ts"
 import * as Usage from "../Usage.ts"
@@ -43,7 +44,7 @@ export interface Options {
  */
 export const estimateInput = ({ history, instructions }: Llm.LlmRequest): number => {
   let characters = instructions.length
-  for (const message of history) characters += lengthOf(message)
+  for (const message of History.toMessages(history)) characters += lengthOf(message)
   return Math.ceil(characters / 4)
 }
 
@@ -75,7 +76,8 @@ const lengthOf = (message: Prompt.MessageEncoded): number => {
  *
  * **Gotchas**
  *
- * Belongs inside `Retry`, where each attempt counts, and outside `Timeout`, which would count the wait as the model's silence.
+ * Belongs inside `Retry`, where each attempt counts, and outside `Timeout`, which would count the wait as the model's
+ * silence.
  *
  * @category middleware
  * @since 0.1.0
@@ -89,14 +91,22 @@ export const make =
         limit === undefined ? undefined : { limit, refillRate: Duration.divideUnsafe(window, limit) }
       const limits: Limits = {
         store,
-        key: options.key,
         requests: bucket(options.requests),
         tokens: bucket(options.tokens),
         maxWait: Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "1 minute")),
-        estimate: options.estimate ?? estimateInput,
-        pausedUntil: new Map()
+        estimate: options.estimate ?? estimateInput
       }
-      return Llm.make((request, onDelta) => limited(llm, limits, request, onDelta))
+      const models = new Map<string | undefined, Model>()
+      const modelOf = ({ sampling }: Llm.LlmRequest): Model => {
+        let known = models.get(sampling.model)
+        if (known === undefined) {
+          const key = sampling.model === undefined ? options.key : `${options.key}/${sampling.model}`
+          known = { requests: `${key}:requests`, tokens: `${key}:tokens`, pausedUntil: 0 }
+          models.set(sampling.model, known)
+        }
+        return known
+      }
+      return Llm.make((request, onDelta) => limited(llm, limits, modelOf(request), request, onDelta))
     })
 
 interface Bucket {
@@ -107,50 +117,54 @@ interface Bucket {
 
 interface Limits {
   readonly store: RateLimiter.RateLimiterStore["Service"]
-  readonly key: string
   readonly requests: Bucket | undefined
   readonly tokens: Bucket | undefined
   readonly maxWait: number
   readonly estimate: (request: Llm.LlmRequest) => number
+}
+
+interface Model {
+  /** The keys of its buckets. */
+  readonly requests: string
+  readonly tokens: string
   /**
-   * Until when the provider wants no calls, by key. Not the store's `adaptiveConsume`, which is shared with other
-   * processes but does not hear of a refusal once it has learned from another.
+   * Until when the provider wants no calls. Not the store's `adaptiveConsume`, which is shared with other processes but
+   * does not hear of a refusal once it has learned from another.
    */
-  readonly pausedUntil: Map<string, number>
+  pausedUntil: number
 }
 
 const limited = Effect.fnUntraced(function* (
   llm: Llm.Llm["Service"],
   limits: Limits,
+  model: Model,
   request: Llm.LlmRequest,
   onDelta: OnDelta
 ) {
-  const { pausedUntil, requests, tokens } = limits
-  const { model } = request.sampling
-  const key = model === undefined ? limits.key : `${limits.key}/${model}`
+  const { requests, tokens } = limits
   // A call that takes more than the bucket holds waits for a full one.
   const reserved = tokens === undefined ? 0 : Math.min(limits.estimate(request), tokens.limit)
   const patience = { millis: limits.maxWait }
   // A call that is interrupted or gives up while it waits takes nothing.
   if (requests !== undefined) {
-    for (let millis: number; (millis = yield* take(limits, `${key}:requests`, requests, 1)) > 0;) {
+    for (let millis: number; (millis = yield* take(limits, model.requests, requests, 1)) > 0;) {
       yield* wait(millis, patience)
     }
   }
   if (tokens !== undefined) {
-    for (let millis: number; (millis = yield* take(limits, `${key}:tokens`, tokens, reserved)) > 0;) {
+    for (let millis: number; (millis = yield* take(limits, model.tokens, tokens, reserved)) > 0;) {
       yield* wait(millis, patience)
     }
   }
   // Last, because the provider may ask for a pause while calls wait for the limits.
-  for (let until = pausedUntil.get(key); until !== undefined; until = pausedUntil.get(key)) {
-    const millis = until - (yield* Clock.currentTimeMillis)
+  while (model.pausedUntil > 0) {
+    const millis = model.pausedUntil - (yield* Clock.currentTimeMillis)
     if (millis <= 0) break
     yield* wait(millis, patience)
   }
-  const response = yield* Effect.tapError(llm.generate(request, onDelta), (error) => heed(pausedUntil, key, error))
+  const response = yield* Effect.tapError(llm.generate(request, onDelta), (error) => heed(model, error))
   const more = Usage.totalTokens(response.tokens) - reserved
-  if (tokens !== undefined && more > 0) yield* take(limits, `${key}:tokens`, tokens, more, true)
+  if (tokens !== undefined && more > 0) yield* take(limits, model.tokens, tokens, more, true)
   return response
 })
 
@@ -178,10 +192,10 @@ const refused = (retryAfter: Duration.Duration): AiError.AiError =>
   AiError.make({ module: "RateLimit", method: "generate", reason: new AiError.RateLimitError({ retryAfter }) })
 
 /** Remembers how long the provider wants no calls. */
-const heed = (pausedUntil: Limits["pausedUntil"], key: string, { reason }: AiError.AiError): Effect.Effect<void> => {
+const heed = (model: Model, { reason }: AiError.AiError): Effect.Effect<void> => {
   if (reason._tag !== "RateLimitError" || reason.retryAfter === undefined) return Effect.void
   const millis = Duration.toMillis(reason.retryAfter)
   return Effect.map(Clock.currentTimeMillis, (now) => {
-    pausedUntil.set(key, Math.max(now + millis, pausedUntil.get(key) ?? 0))
+    model.pausedUntil = Math.max(now + millis, model.pausedUntil)
   })
 }

@@ -47,16 +47,19 @@ export interface Options {
  * **Details**
  *
  * - Two requests are the same if all of these are: instructions, messages (with ids, metadata and the bytes of files),
- *   names, descriptions and schemas of the tools and their order, tool choice, sampling, and name and schema of the output format.
+ *   names, descriptions and schemas of the tools and their order, tool choice, sampling, and name and schema of the
+ *   output format.
  *   The key is the SHA-256 of their canonical JSON.
- * - Requests that come while the same one is being answered wait for that answer. Interrupting one leaves the others waiting; the
+ * - Requests that come while the same one is being answered wait for that answer. Interrupting one leaves the others
+ *   waiting; the
  *   call to the model is interrupted with the last of them.
  * - A repeated response says that it took no tokens. `onDelta` gets its texts and reasoning, each in one piece.
  * - Failures are not kept.
  *
  * **Gotchas**
  *
- * A model that samples gives the same answer each time. Belongs outside all other middleware, so that what is known waits for nothing.
+ * A model that samples gives the same answer each time. Belongs outside all other middleware, so that what is known
+ * waits for nothing.
  *
  * @category middleware
  * @since 0.1.0
@@ -82,7 +85,8 @@ export interface PersistedOptions {
  *
  * **Details**
  *
- * As {@link make}, but a response is looked up in the store each time. While the store cannot be reached, or holds what is not a response,
+ * As {@link make}, but a response is looked up in the store each time. While the store cannot be reached, or holds
+ * what is not a response,
  * the model is asked and a warning logged. The bytes of a file come back as base64.
  *
  * @category middleware
@@ -94,7 +98,8 @@ export const makePersisted =
     Effect.gen(function* () {
       const persistence = yield* Persistence.Persistence
       const store = yield* persistence.make({ storeId, timeToLive: () => timeToLive })
-      // Not a `PersistedCache`, for which a store that cannot be reached is a failed call. Nothing is kept in memory beyond the call.
+      // Not a `PersistedCache`, for which a store that cannot be reached is a failed call. Nothing is kept in memory
+      // beyond the call.
       return yield* cached((call) => throughStore(store, call), { capacity: Infinity, timeToLive: Duration.zero })(llm)
     })
 

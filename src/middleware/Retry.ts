@@ -128,12 +128,14 @@ export const conservative: Options = {
  *
  * **Details**
  *
- * - Retried are failures that may pass: `RateLimitError`, `InternalProviderError`, `NetworkError` of the transport, what
+ * - Retried are failures that may pass: `RateLimitError`, `InternalProviderError`, `NetworkError` of the transport,
+ *   what
  *   else `AiError` calls retryable, and `InvalidResponseError`: a call changes nothing, and the next answer is another
  *   one. Wrong keys, empty accounts, invalid requests and content policies are not.
  * - A wait is at least as long as the provider asks for (`retryAfter`). If the next attempt would begin after
  *   `maxDuration`, the call fails at once instead of waiting for nothing.
- * - A stream that broke is started over. Before that, `onDelta` gets a `Restart`, and nothing of the broken attempt after it.
+ * - A stream that broke is started over. Before that, `onDelta` gets a `Restart`, and nothing of the broken attempt
+ *   after it.
  * - The call fails with the last failure. Its reason is untouched; how many attempts there were stands behind its
  *   `method`, and so in its message: `generate (4 attempts)`.
  *

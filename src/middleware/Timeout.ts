@@ -91,7 +91,7 @@ interface Progress {
   begun: boolean
   /** When the latest piece came. */
   latest: number
-  /** Read the clock at each piece; absent until the call has to be waited for. */
+  /** Dates the pieces; absent until the call has to be waited for. */
   clock: Clock.Clock | undefined
   timedOut: boolean
 }

@@ -145,24 +145,38 @@ describe("a circuit", () => {
   )
 })
 
-describe("a store that cannot be reached", () => {
-  it.effect("lets calls through", () =>
-    Effect.gen(function* () {
-      const llm = yield* guarded(model(answers("Hello")))
-      assert.deepStrictEqual(yield* llm.generate(request), response("Hello"))
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(
-        Layer.succeed(Store.CircuitBreakerStore, {
-          admit: () => Effect.fail(unreachable),
-          record: () => Effect.fail(unreachable),
-          state: () => Effect.fail(unreachable)
-        })
-      )
-    )
-  )
-})
+const unreachable = Effect.fail(
+  new Store.CircuitBreakerError({ reason: new Store.CircuitBreakerStoreError({ message: "unreachable" }) })
+)
 
-const unreachable = new Store.CircuitBreakerError({
-  reason: new Store.CircuitBreakerStoreError({ message: "unreachable" })
+const admitted: Store.Admission = { generation: 0, probe: true, consecutiveOpenings: 0, transition: undefined }
+
+const store = (admit: Store.CircuitBreakerStore["Service"]["admit"]) =>
+  Layer.succeed(Store.CircuitBreakerStore, { admit, record: () => unreachable, state: () => unreachable })
+
+describe("a store", () => {
+  it.effect.each([
+    ["before", store(() => unreachable)] as const,
+    ["after", store(() => Effect.succeed(admitted))] as const
+  ])("that cannot be reached %s a call leaves it as it is", ([, layer]) =>
+    Effect.gen(function* () {
+      const llm = yield* guarded(model(answers("Hello"), fails(failures.network)))
+      assert.deepStrictEqual(yield* llm.generate(request), response("Hello"))
+      assert.strictEqual(yield* Effect.flip(llm.generate(request)), failures.network)
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  )
+
+  it.effect("may do something for as long as a call runs", () => {
+    const seen: Array<string> = []
+    const admit = () =>
+      Effect.as(
+        Effect.addFinalizer(() => Effect.sync(() => seen.push("over"))),
+        admitted
+      )
+    return Effect.gen(function* () {
+      const llm = yield* guarded(model(() => Effect.sync(() => (seen.push("called"), response("Hello")))))
+      yield* llm.generate(request)
+      assert.deepStrictEqual(seen, ["called", "over"])
+    }).pipe(Effect.scoped, Effect.provide(store(admit)))
+  })
 })
