@@ -119,7 +119,7 @@ const endpoint = (baseUrl: string): string => {
  * - Provider-defined tools are skipped, and what Anthropic's servers do by themselves (web search, code execution) is
  *   left out of the answer, as are citations.
  * - Models before Claude 4.5 know no `output_config`.
- * - Nothing is retried: use `Effect.retry`, or middleware.
+ * - Nothing is retried: use `middleware/Retry`.
  *
  * @category constructors
  * @since 0.1.0

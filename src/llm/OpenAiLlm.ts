@@ -126,7 +126,7 @@ const endpoint = (baseUrl: string, path: "/chat/completions" | "/responses"): st
  * - Chat Completions: reasoning is not sent back, files in the result of a tool are left out, and OpenAI takes
  *   documents (`file` parts that are not images) as bytes, not as URLs.
  * - The Responses API has no `stop` and no `seed`: they are left out.
- * - A whole call has no time limit by default, and nothing is retried: use `Effect.retry`.
+ * - A whole call has no time limit by default, and nothing is retried: use `middleware/Retry`.
  *
  * @category constructors
  * @since 0.1.0

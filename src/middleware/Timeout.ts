@@ -7,6 +7,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { OnDelta } from "../internal/attempt.ts"
 import * as Llm from "../Llm.ts"
 
@@ -112,8 +113,13 @@ const bounded = (
         if (progress.clock !== undefined) progress.latest = progress.clock.currentTimeMillisUnsafe()
         onDelta(delta)
       })
-    // The second racer only starts if the first is not done by then.
-    return Effect.raceFirst(llm.generate(request, observed), watch(limits, request, progress, onDelta !== undefined))
+    const call = Effect.forkChild(llm.generate(request, observed), { startImmediately: true })
+    return Effect.flatMap(call, (fiber) => {
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return exit
+      const watching = watch(limits, request, progress, onDelta !== undefined)
+      return Effect.ensuring(Effect.raceFirst(Fiber.join(fiber), watching), Fiber.interrupt(fiber))
+    })
   })
 
 const watch = Effect.fnUntraced(function* (
