@@ -147,13 +147,13 @@ const limited = Effect.fnUntraced(function* (
   const patience = { millis: limits.maxWait }
   // A call that is interrupted or gives up while it waits takes nothing.
   if (requests !== undefined) {
-    for (let millis: number; (millis = yield* take(limits, model.requests, requests, 1)) > 0;) {
-      yield* wait(millis, patience)
+    for (let left: Left; (left = yield* take(limits, model.requests, requests, 1))[0] < 0;) {
+      yield* wait(missing(left, requests), patience)
     }
   }
   if (tokens !== undefined) {
-    for (let millis: number; (millis = yield* take(limits, model.tokens, tokens, reserved)) > 0;) {
-      yield* wait(millis, patience)
+    for (let left: Left; (left = yield* take(limits, model.tokens, tokens, reserved))[0] < 0;) {
+      yield* wait(missing(left, tokens), patience)
     }
   }
   // Last, because the provider may ask for a pause while calls wait for the limits.
@@ -168,19 +168,22 @@ const limited = Effect.fnUntraced(function* (
   return response
 })
 
-/** Takes tokens if they are there, or with `owe` in any case; returns how long those that are missing take to come. */
-const take = ({ store }: Limits, key: string, { limit, refillRate }: Bucket, tokens: number, owe = false) =>
-  Effect.matchEffect(store.tokenBucket({ key, tokens, limit, refillRate, allowOverflow: owe }), {
-    onSuccess: ([remaining, elapsed]) =>
-      remaining >= 0 ? nothing : Effect.succeed(Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed),
-    onFailure: (error) =>
-      Effect.andThen(
-        Effect.logWarning("Model calls are not limited: the store of the rate limiter cannot be reached", error),
-        nothing
-      )
-  })
+/** The tokens that are left, negative if some are missing, and the milliseconds since the last of them came. */
+type Left = readonly [remaining: number, elapsed: number]
 
-const nothing = Effect.succeed(0)
+/** Takes tokens if they are there, or with `owe` in any case. */
+const take = ({ store }: Limits, key: string, { limit, refillRate }: Bucket, tokens: number, owe = false) =>
+  Effect.catch(store.tokenBucket({ key, tokens, limit, refillRate, allowOverflow: owe }), unlimited)
+
+const unlimited = (error: RateLimiter.RateLimiterError): Effect.Effect<Left> =>
+  Effect.as(
+    Effect.logWarning("Model calls are not limited: the store of the rate limiter cannot be reached", error),
+    [0, 0]
+  )
+
+/** How long the missing tokens take to come, in milliseconds. */
+const missing = ([remaining, elapsed]: Left, { refillRate }: Bucket): number =>
+  Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed
 
 /** Waits, unless that is more than is left of the patience. */
 const wait = (millis: number, patience: { millis: number }): Effect.Effect<void, AiError.AiError> => {
