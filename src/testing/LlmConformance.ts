@@ -20,6 +20,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import type { History } from "../History.ts"
 import * as Histories from "../History.ts"
 import { canonical } from "../internal/json.ts"
@@ -313,8 +314,17 @@ const play = Effect.fnUntraced(function* (
   const { llm, requests } = yield* subject.stage(scenario)
   const deltas: Array<Llm.Delta> = []
   const onDelta = isStream ? (delta: Llm.Delta) => void deltas.push(delta) : undefined
-  const exit = yield* Effect.exit(llm.generate(request(overrides), onDelta))
-  return { exit, deltas, requests: requests() }
+  const spans: Array<Tracer.NativeSpan> = []
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    }
+  })
+  const calling = Effect.withSpan(llm.generate(request(overrides), onDelta), "LlmConformance")
+  const exit = yield* Effect.exit(Effect.withTracer(calling, tracer))
+  return { exit, deltas, requests: requests(), leaks: leaks(subject, exit, spans) }
 }, Effect.scoped)
 
 /** What a text or the arguments of each call come to. */
@@ -334,13 +344,14 @@ const reads = Effect.fnUntraced(function* (
   scenario: Scenario & { readonly _tag: "Answer" },
   isStream: boolean
 ) {
-  const { deltas, exit } = yield* play(subject, scenario, isStream)
+  const { deltas, exit, leaks } = yield* play(subject, scenario, isStream)
   if (Exit.isFailure(exit)) return [`failed: ${Cause.pretty(exit.cause)}`]
   const { content, finishReason, tokens, model } = exit.value
   const is = expected(scenario.pieces)
   const calls = Histories.toolCalls(content).map(({ id, name, params }) => ({ id, name, params }))
   const reasoning = content.map((part) => (part.type === "reasoning" ? part.text : "")).join("")
   const violations = [
+    ...leaks,
     ...differs("text", Histories.text(content), is.text),
     ...differs("reasoning", reasoning, is.reasoning),
     ...differs("tool calls", calls, is.calls),
@@ -385,11 +396,11 @@ const fails = Effect.fnUntraced(function* (
   isStream: boolean,
   check: (error: AiError.AiError) => ReadonlyArray<string>
 ) {
-  const { exit } = yield* play(subject, scenario, isStream)
+  const { exit, leaks } = yield* play(subject, scenario, isStream)
   if (Exit.isSuccess(exit)) return ["succeeded"]
   const [reason] = exit.cause.reasons
   if (reason === undefined || !Cause.isFailReason(reason)) return [`did not fail: ${Cause.pretty(exit.cause)}`]
-  return [...check(reason.error), ...leaks(subject, reason.error)]
+  return [...check(reason.error), ...leaks]
 })
 
 const tagged =
@@ -415,13 +426,26 @@ const saysOverflow = (reason: AiError.AiErrorReason): boolean =>
     (of) => Predicate.hasProperty(of, "errorCode") && of.errorCode === "context_length_exceeded"
   )
 
-/** Wherever somebody might print the error. */
-const leaks = ({ secret }: Subject, error: AiError.AiError): ReadonlyArray<string> =>
-  [String(error), error.message, Formatter.format(error), JSON.stringify(error), Cause.pretty(Cause.fail(error))].some(
-    (shown) => shown.includes(secret)
-  )
-    ? ["shows the API key"]
-    : []
+/** Whether the API key is where somebody might look: in what the call ended with, or in its spans. */
+const leaks = (
+  { secret }: Subject,
+  exit: Exit.Exit<Llm.LlmResponse, AiError.AiError>,
+  spans: ReadonlyArray<Tracer.NativeSpan>
+): ReadonlyArray<string> => {
+  const shown = Exit.isSuccess(exit)
+    ? [JSON.stringify(exit.value)]
+    : [
+        Cause.pretty(exit.cause),
+        ...exit.cause.reasons
+          .filter(Cause.isFailReason)
+          .flatMap(({ error }) => [String(error), error.message, Formatter.format(error), JSON.stringify(error)])
+      ]
+  const traced = spans.map(({ attributes, events, name }) => Formatter.format([name, ...attributes, ...events]))
+  return [
+    ...(shown.some((text) => text.includes(secret)) ? ["shows the API key"] : []),
+    ...(traced.some((text) => text.includes(secret)) ? ["shows the API key in a span"] : [])
+  ]
+}
 
 const givesUp = Effect.fnUntraced(function* (subject: Subject, scenario: Scenario, isStream: boolean) {
   const { givenUp, llm } = yield* subject.stage(scenario)

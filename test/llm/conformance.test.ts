@@ -241,6 +241,14 @@ describe("a model that is spoiled is found out:", () => {
       onError(() => new AiError.InvalidRequestError({ description: "key sk-conformance is wrong" }))
     ],
     [
+      "it traces its key",
+      /shows the API key in a span/,
+      (llm) => ({
+        generate: (request, onDelta) =>
+          Effect.withSpan(llm.generate(request, onDelta), "call", { attributes: { header: "Bearer sk-conformance" } })
+      })
+    ],
+    [
       "it cannot be interrupted",
       /the provider was not told/,
       (llm) => ({
