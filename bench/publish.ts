@@ -107,6 +107,10 @@ const originalTable = () => {
   )
 }
 
+/** Ours is checked once, as a promise. */
+const checksOf = (outcome: Outcome) =>
+  outcome.checks ?? (isOurs(outcome) ? outcomes.find((other) => isOurs(other) && other.checks)?.checks : undefined)
+
 /** The scenarios that all peers have. */
 const compared = scenarios.filter(([scenario]) =>
   outcomes.every((outcome) => outcome.rows.length === 0 || outcome.rows.some((row) => row.scenario === scenario))
@@ -121,8 +125,8 @@ const peerTable = () =>
         `${strong}${titleOf(outcome)}${strong}`,
         outcome.version ?? "–",
         ...compared.map(([scenario]) => `${strong}${show(micros(outcome, scenario))}${strong}`),
-        outcome.checks === undefined ? "–" : outcome.checks.parallel ? "yes" : "no",
-        outcome.checks?.invalid ?? "–"
+        checksOf(outcome) === undefined ? "–" : checksOf(outcome)!.parallel ? "yes" : "no",
+        checksOf(outcome)?.invalid ?? "–"
       ]
     })
   )
@@ -135,11 +139,13 @@ const kilobytes = (outcome: Outcome, scenario: string) => {
 const memoryTable = () =>
   markdownTable(
     ["framework", "kB per agent that waits for its model", "kB after a turn with a tool"],
-    outcomes.map((outcome) => [
-      titleOf(outcome),
-      kilobytes(outcome, "memory_no_tools"),
-      kilobytes(outcome, "memory_one_tool")
-    ])
+    outcomes
+      .filter((outcome) => kilobytes(outcome, "memory_no_tools") !== "–")
+      .map((outcome) => [
+        titleOf(outcome),
+        kilobytes(outcome, "memory_no_tools"),
+        kilobytes(outcome, "memory_one_tool")
+      ])
   )
 
 const caseTable = (selected: ReadonlyArray<Case>) =>

@@ -4,7 +4,7 @@
  *
  * A peer file exports `peer`:
  *
- * - `package`: the package whose version counts.
+ * - `package`: the package whose version counts, or `version`.
  * - `agent({ execute, maxTurns })`: builds model, tool and agent as the framework's docs do, with the tool `calculator`
  *   if `execute` is there, and returns `(script) => Promise<string>`, which runs the agent on a script. Only the tool's
  *   parameter schema is made once, as users make it.
@@ -34,7 +34,7 @@ const versionOf = (name) => {
     if (folder.pathname === "/") return "unknown"
   }
 }
-const version = versionOf(peer.package)
+const version = peer.version ?? versionOf(peer.package)
 
 // --- Scripts -------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 /** Ours, called as the others are: an agent made once per call of `agent`, each run a promise. */
 import * as Agent from "effect-agent-runtime/Agent"
 import { Llm } from "effect-agent-runtime/Llm"
+import manifest from "effect-agent-runtime/package.json" with { type: "json" }
 import * as StopCondition from "effect-agent-runtime/StopCondition"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
@@ -23,8 +24,7 @@ const response = (turn) =>
       }
 
 export const peer = {
-  package: "effect",
-  notes: ["The version is that of Effect."],
+  version: manifest.version,
   agent: ({ execute, maxTurns }) => {
     const options = { instructions: "You are a test agent", stopWhen: StopCondition.maxTurns(maxTurns) }
     const llm = (script) => ({
