@@ -20,7 +20,7 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [5, ["Toolbox", "internal/attempt", "internal/httpLlm"]],
   // engine
   [6, ["internal/run", "internal/wire/*"]],
-  [7, ["internal/toolBatch"]],
+  [7, ["internal/modelCall", "internal/toolBatch"]],
   [8, ["internal/interpreter"]],
   // facade
   [9, ["Agent"]],

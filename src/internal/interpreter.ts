@@ -3,7 +3,6 @@
  */
 import type * as AiError from "effect/ai/AiError"
 import type { FinishReason } from "effect/ai/Response"
-import type * as Tool from "effect/ai/Tool"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -15,11 +14,10 @@ import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { AgentErrorReason } from "../AgentError.ts"
-import { AgentError, ContextOverflow, InvalidAgent, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
+import { AgentError, ContextOverflow, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
 import { EventHub } from "../EventHub.ts"
-import type { AssistantContent, History } from "../History.ts"
+import type { History } from "../History.ts"
 import * as Histories from "../History.ts"
-import type { Delta, LlmRequest, LlmResponse, Sampling, ToolChoice } from "../Llm.ts"
 import { Llm } from "../Llm.ts"
 import * as Prices from "../Prices.ts"
 import { bind, contained } from "../Toolbox.ts"
@@ -27,9 +25,9 @@ import type { Usage } from "../Usage.ts"
 import { overflowOf } from "./contextOverflow.ts"
 import type { Observer } from "./currentRun.ts"
 import { CurrentRun } from "./currentRun.ts"
-import type { State } from "./machine.ts"
 import { decide, initial, partial } from "./machine.ts"
-import type { Definition, Run, TurnSettings, TurnView } from "./run.ts"
+import { announceTurn, modelAnswered, offered, requestModel, unchanged, viewOf } from "./modelCall.ts"
+import type { Definition, Run } from "./run.ts"
 import { emit, flush, tick } from "./run.ts"
 import { answerCalls, intercept } from "./toolBatch.ts"
 
@@ -214,89 +212,6 @@ const congestion = (run: Run): Effect.Effect<void> | undefined => {
   return run.observer.congestion()
 }
 
-const unchanged: TurnSettings = {}
-
-const viewOf = ({ history, lastCalls, turns, usage }: State): TurnView => ({
-  turn: turns + 1,
-  history,
-  usage: { ...usage },
-  lastCalls
-})
-
-/** The tools of a turn, in the order of the toolkit; `undefined` for all. */
-const offered = ({ toolkit }: Definition, { toolChoice, tools }: TurnSettings): ReadonlyArray<Tool.Any> | undefined => {
-  const offers = tools === undefined ? toolkit.tools : toolkit.tools.filter((tool) => tools.includes(tool.name))
-  const named = [...(tools ?? []), ...(typeof toolChoice === "object" ? [toolChoice.tool] : [])]
-  const unknown = named.find((name) => offers.every((tool) => tool.name !== name))
-  // The types of `Agent` rule out what no toolkit has, but not a choice of what the turn does not offer.
-  if (unknown !== undefined)
-    throw new InvalidAgent({ field: "prepareTurn", issue: `names no tool on offer: '${unknown}'` })
-  return tools === undefined ? undefined : offers
-}
-
-const announceTurn = (run: Run): void => {
-  if (run.observer === undefined) return
-  const { state, toolbox } = run
-  const turn = state.turns + 1
-  const tools = (toolbox.offered ?? toolbox.toolkit.tools).map((tool) => tool.name)
-  tick(run)
-  emit(run, { ...run.envelope, _tag: "TurnStarted", turn })
-  emit(run, { ...run.envelope, _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
-}
-
-const requestModel = (run: Run, llm: Llm["Service"], instructions: string, settings: TurnSettings) => {
-  const { definition, observer, state, toolbox } = run
-  const turn = state.turns + 1
-  const tools = toolbox.offered ?? definition.toolkit.tools
-  const request: LlmRequest = {
-    instructions: settings.instructions ?? instructions,
-    history: state.history,
-    tools,
-    toolChoice: settings.toolChoice ?? choiceOf(definition.toolChoice, tools, turn),
-    sampling: settings === unchanged ? definition.sampling : override(definition.sampling, settings),
-    output: definition.output?.format
-  }
-  run.calling = true
-  if (observer === undefined) return llm.generate(request, definition.streaming ? ignore : undefined)
-  run.calledAt = run.now
-  return llm.generate(request, (delta) => emitDelta(run, turn, delta))
-}
-
-/** The agent's choice in a turn. Forced, it holds for the first only, or the model could never answer. */
-const choiceOf = (choice: ToolChoice, tools: ReadonlyArray<Tool.Any>, turn: number): ToolChoice => {
-  if (choice === "auto" || choice === "none") return choice
-  const isOffered = choice === "required" ? tools.length > 0 : tools.some((tool) => tool.name === choice.tool)
-  return turn === 1 && isOffered ? choice : "auto"
-}
-
-const override = (sampling: Sampling, settings: Sampling): Sampling => ({
-  model: settings.model ?? sampling.model,
-  temperature: settings.temperature ?? sampling.temperature,
-  topP: settings.topP ?? sampling.topP,
-  maxTokens: settings.maxTokens ?? sampling.maxTokens,
-  stop: settings.stop ?? sampling.stop,
-  seed: settings.seed ?? sampling.seed
-})
-
-const modelAnswered = (run: Run, response: LlmResponse): void => {
-  const { finishReason, model, tokens } = response
-  const turn = run.state.turns + 1
-  run.calling = false
-  const content = uniqueCallIds(run, turn, response.content)
-  const durationMillis = run.observer === undefined ? 0 : tick(run) - run.calledAt
-  emit(run, {
-    ...run.envelope,
-    _tag: "ModelCallCompleted",
-    turn,
-    content,
-    finishReason,
-    tokens,
-    model,
-    costNanoUsd: Prices.costNanoUsd(run.prices, model, tokens),
-    durationMillis
-  })
-}
-
 const modelFailed = (run: Run, cause: Cause.Cause<AiError.AiError>): Effect.Effect<never, unknown> => {
   const failure = Cause.findError(cause)
   if (Result.isFailure(failure)) return Effect.failCause(failure.failure)
@@ -309,56 +224,6 @@ const modelFailed = (run: Run, cause: Cause.Cause<AiError.AiError>): Effect.Effe
   const why = overflow === undefined ? new ModelFailed({ error }) : new ContextOverflow({ ...overflow, error })
   return Effect.fail(failed(run, why))
 }
-
-const ignore = () => {}
-
-const emitDelta = (run: Run, turn: number, piece: Delta): void => {
-  // A provider may go on calling after its answer, or after it was given up.
-  if (!run.calling || turn !== run.state.turns + 1) return
-  if (run.buffer === undefined) tick(run)
-  switch (piece.type) {
-    case "text":
-      return emit(run, { ...run.envelope, _tag: "TextDelta", turn, delta: piece.delta })
-    case "reasoning":
-      return emit(run, { ...run.envelope, _tag: "ReasoningDelta", turn, delta: piece.delta })
-    case "restart": {
-      const { delayMillis, message, model, reason } = piece
-      tick(run)
-      return emit(run, { ...run.envelope, _tag: "ModelCallRetried", turn, reason, message, delayMillis, model })
-    }
-    case "tool-params":
-      return emit(run, {
-        ...run.envelope,
-        _tag: "ToolParamsDelta",
-        turn,
-        id: run.callIds?.has(piece.id) === true ? renamed(piece.id, turn) : piece.id,
-        name: piece.name,
-        delta: piece.delta
-      })
-  }
-}
-
-/** Models repeat call ids, or leave them out. Within a run they are unique. */
-const uniqueCallIds = (run: Run, turn: number, content: AssistantContent): AssistantContent => {
-  let unique: Array<AssistantContent[number]> | undefined
-  for (let i = 0; i < content.length; i++) {
-    const part = content[i]!
-    if (part.type !== "tool-call" || part.providerExecuted === true) continue
-    const ids = (run.callIds ??= new Set())
-    let { id } = part
-    if (id === "" || ids.has(id)) {
-      const stem = renamed(id, turn)
-      id = stem
-      for (let n = 2; ids.has(id); n++) id = `${stem}_${n}`
-      unique ??= content.slice()
-      unique[i] = { ...part, id }
-    }
-    ids.add(id)
-  }
-  return unique ?? content
-}
-
-const renamed = (id: string, turn: number): string => `${id || "call"}_${turn}`
 
 /** Sends an invalid answer back to the model; returns the reason to give up when there have been enough. */
 const rejectOutput = (run: Run, issue: string): OutputInvalid | undefined => {
