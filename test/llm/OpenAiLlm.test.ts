@@ -467,7 +467,13 @@ describe("an answer", () => {
 
   it.effect("has reasoning under either name, once, before the text", () =>
     Effect.gen(function* () {
-      const thoughts = [{ reasoning_content: "Hm" }, { reasoning: "Hm" }, { reasoning: "Hm", reasoning_content: "Hm" }]
+      const thoughts = [
+        { reasoning_content: "Hm" },
+        { reasoning: "Hm" },
+        { reasoning: "Hm", reasoning_content: "Hm" },
+        { reasoning: "Hm", reasoning_content: "" },
+        { reasoning: "", reasoning_content: "Hm" }
+      ]
       for (const thought of thoughts) {
         const { content } = yield* ask({ content: "Yes", ...thought })
         assert.deepStrictEqual(content, [
@@ -811,6 +817,15 @@ describe("a stream", () => {
         assert.isTrue(reason.isRetryable)
         assert.include(reason.message, "ended before the model had finished")
       }
+    })
+  )
+
+  it.effect("has not finished while the reason is an empty text", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(stream(sse(choice({ content: "Hi" }, ""))))
+      assert.strictEqual(reason._tag, "NetworkError")
+      const { response } = yield* stream(sse(choice({ content: "Hi" }, "length"), choice({}, "")))
+      assert.strictEqual(response.finishReason, "length")
     })
   )
 
