@@ -19,6 +19,7 @@ import type { Case } from "./Case.ts"
 import { agentsName, cases, find, named as allCases, turnsName } from "./cases/index.ts"
 import type { Effort } from "./measure.ts"
 import { Samples } from "./measure.ts"
+import * as Problem from "./problem.ts"
 import { machine, Results, rowOf, table } from "./report.ts"
 
 const quick: Effort = { batches: 5, batchMillis: 20, warmUpMillis: 150 }
@@ -121,13 +122,14 @@ const command = Command.make(
     compare: Flag.String("compare").pipe(Flag.withDescription("Compare with the results in this file"), Flag.optional)
   },
   Effect.fnUntraced(function* (flags) {
+    if (flags.rounds < 1) return yield* Problem.problem("--rounds has to be at least 1")
     const extra = asked(flags)
     const named =
       flags.only !== "" ? allCases.filter(({ name }) => name.includes(flags.only)) : extra.length > 0 ? [] : cases
     const unknown = extra.filter((name) => find(name) === undefined)
-    if (unknown.length > 0) return yield* Console.error(`Not a case: ${unknown.join(", ")}`)
+    if (unknown.length > 0) return yield* Problem.problem(`Not a case: ${unknown.join(", ")}`)
     const selected = [...named, ...extra.flatMap((name) => find(name) ?? [])]
-    if (selected.length === 0) return yield* Console.error(`No case contains '${flags.only}'`)
+    if (selected.length === 0) return yield* Problem.problem(`No case contains '${flags.only}'`)
     const before = yield* readResults(flags.compare)
     const rows = yield* run(selected, flags.quick ? quick : thorough, flags.quick ? 1 : flags.rounds)
     const where = machine(yield* effectVersion)
@@ -144,4 +146,7 @@ const command = Command.make(
   })
 ).pipe(Command.withDescription("Benchmarks of effect-agent-runtime, in µs per operation"))
 
-Command.run(command, { version: "0.1.0" }).pipe(Effect.provide(NodeServices.layer), NodeRuntime.runMain)
+Command.run(command, { version: "0.1.0" }).pipe(
+  Effect.provide([NodeServices.layer, Problem.layer]),
+  NodeRuntime.runMain
+)

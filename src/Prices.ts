@@ -36,8 +36,10 @@ export interface PriceTable {
  *
  * **Details**
  *
- * A model has the price of the longest name that its own name is, or begins with: `gpt-4.1` is the price of
- * `gpt-4.1-2025-04-14`, unless the table has that too. A provider in front (`openai/gpt-4.1`) does not matter.
+ * A version of a model has the model's price, unless the table has the version, too: behind the name may follow a date
+ * (`gpt-4.1-2025-04-14`, `claude-sonnet-4-20250514`, `claude-sonnet-4@20250514`) or `-latest`. Whatever else follows
+ * makes another model: the table has no price for `o3-pro` because it has one for `o3`, nor for `model:free`. A
+ * provider in front (`openai/gpt-4.1`) does not matter.
  *
  * **Example**
  *
@@ -45,24 +47,20 @@ export interface PriceTable {
  * import * as Prices from "effect-agent-runtime/Prices"
  *
  * const table = Prices.make({ ...Prices.published, "house-model": { input: 0.1, output: 0.2 } })
- * table.priceOf("house-model-v2") // => { input: 0.1, output: 0.2 }
+ * table.priceOf("house-model-2026-01-01") // => { input: 0.1, output: 0.2 }
  * ```
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (prices: Readonly<Record<string, Price>>): PriceTable => {
-  const names = Object.keys(prices).toSorted((a, b) => b.length - a.length)
+  const table = new Map(Object.entries(prices))
   const known = new Map<string, Price | undefined>()
-  const find = (model: string): Price | undefined => {
-    const bare = model.slice(model.lastIndexOf("/") + 1)
-    const name = names.find((name) => isVersionOf(model, name) || isVersionOf(bare, name))
-    return name === undefined ? undefined : prices[name]
-  }
+  const find = (model: string): Price | undefined => table.get(model) ?? table.get(model.replace(version, ""))
   return {
     priceOf: (model) => {
       if (known.has(model)) return known.get(model)
-      const price = find(model)
+      const price = find(model) ?? find(model.slice(model.lastIndexOf("/") + 1))
       // Names come from providers: a server that makes up a new one for each answer must not fill the memory.
       if (known.size < 1000) known.set(model, price)
       return price
@@ -70,12 +68,10 @@ export const make = (prices: Readonly<Record<string, Price>>): PriceTable => {
   }
 }
 
-/** `gpt-4` is not what `gpt-4o` is a version of. */
-const isVersionOf = (model: string, name: string): boolean =>
-  model.startsWith(name) && (model.length === name.length || /[^\w.]/.test(model.charAt(name.length)))
+const version = /[-@](\d{4}-\d\d-\d\d|\d{8})$|-latest$/
 
 /**
- * List prices that OpenAI and Anthropic published, as of October 2025. Prices change: replace what is out of date.
+ * List prices that OpenAI and Anthropic published, as of November 2025. Prices change: replace what is out of date.
  *
  * @category constants
  * @since 0.1.0
@@ -91,7 +87,10 @@ export const published: Readonly<Record<string, Price>> = {
   "gpt-4o-mini": { input: 0.15, output: 0.6, cachedInput: 0.075 },
   o3: { input: 2, output: 8, cachedInput: 0.5 },
   "o4-mini": { input: 1.1, output: 4.4, cachedInput: 0.275 },
+  "claude-opus-4-5": { input: 5, output: 25, cachedInput: 0.5 },
+  "claude-opus-4-1": { input: 15, output: 75, cachedInput: 1.5 },
   "claude-opus-4": { input: 15, output: 75, cachedInput: 1.5 },
+  "claude-sonnet-4-5": { input: 3, output: 15, cachedInput: 0.3 },
   "claude-sonnet-4": { input: 3, output: 15, cachedInput: 0.3 },
   "claude-haiku-4-5": { input: 1, output: 5, cachedInput: 0.1 },
   "claude-3-5-haiku": { input: 0.8, output: 4, cachedInput: 0.08 }

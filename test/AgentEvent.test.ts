@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as AgentEvent from "effect-agent-runtime/AgentEvent"
 import * as History from "effect-agent-runtime/History"
@@ -141,5 +142,22 @@ describe("an event", () => {
   it("of another tag, or without a field, is refused", () => {
     assert.throws(() => fromJson('{"_tag":"RunExploded"}'))
     assert.throws(() => fromJson(toJson(events[1]![0]).replace('"turn"', '"tern"')))
+  })
+})
+
+describe("the guide", () => {
+  it("has the scope and type of each event in its table", () => {
+    const guide = readFileSync(new URL("../docs/guide/events.md", import.meta.url), "utf8")
+    const namesIn = (cell: string) => Array.from(cell.matchAll(/`(…?\w+)`/g), ([, name]) => name!)
+    const rows = Array.from(guide.matchAll(/^\| (`.*?) \| `(\w+)` \| (.*?) \|/gm), ([, tags, scope, cell]) => {
+      const types = namesIn(cell!)
+      const [first = "", ...others] = namesIn(tags!)
+      const names = [first, ...others.map((name) => name.replace("…", first.replace(/Started$/, "")))]
+      return names.map((name, i) => `${name} ${scope} ${types.length === 1 ? types[0] : types[i]}`)
+    })
+    assert.sameMembers(
+      rows.flat(),
+      events.map(([{ _tag }, scope, type]) => `${_tag} ${scope} ${type}`)
+    )
   })
 })

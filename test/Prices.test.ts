@@ -14,18 +14,37 @@ const table = Prices.make({
 const tokens = { inputTokens: 100, outputTokens: 10, cachedInputTokens: 40, reasoningTokens: 5 }
 
 describe("priceOf", () => {
-  it("is the price of the longest name that the model is a version of", () => {
-    assert.strictEqual(table.priceOf("small")!.input, 1)
-    assert.strictEqual(table.priceOf("small-2026-01-01")!.input, 1)
-    assert.strictEqual(table.priceOf("small-x-latest")!.input, 3)
-    assert.strictEqual(table.priceOf("vendor/small-x")!.input, 3)
+  it("is that of the model whose version the name is, whoever provides it", () => {
+    for (const model of ["small", "small-2026-01-01", "small-20260101", "small@20260101", "small-latest"]) {
+      assert.strictEqual(table.priceOf(model)?.input, 1, model)
+      assert.strictEqual(table.priceOf(`vendor/${model}`)?.input, 1, model)
+    }
+    assert.strictEqual(table.priceOf("small-x-latest")?.input, 3)
+    assert.strictEqual(table.priceOf("vendor/small-x")?.input, 3)
   })
 
-  it("does not take a longer word for a version", () => {
-    for (const model of ["smaller", "small_x", "4.1", "4o", "tiny", ""]) {
+  it("is that of the very name before that of the model", () => {
+    const dated = Prices.make({ m: { input: 1, output: 1 }, "m-20260101": { input: 2, output: 2 } })
+    assert.strictEqual(dated.priceOf("m-20260101")?.input, 2)
+    const routed = Prices.make({ m: { input: 1, output: 1 }, "vendor/m": { input: 2, output: 2 } })
+    assert.strictEqual(routed.priceOf("vendor/m-latest")?.input, 2)
+  })
+
+  it("is not known of another model, whose name goes on in another way", () => {
+    const others = [
+      "smaller",
+      "small_x",
+      "small-pro",
+      "small-2",
+      "small:free",
+      "small-x-pro-latest",
+      "4o",
+      "4.1",
+      "4-turbo"
+    ]
+    for (const model of [...others, "small-latest-pro", "tiny", "", "constructor"]) {
       assert.strictEqual(table.priceOf(model), undefined, model)
     }
-    assert.strictEqual(table.priceOf("4-turbo")!.input, 5)
   })
 })
 
@@ -55,6 +74,23 @@ describe("published", () => {
     const known = Prices.make(Prices.published)
     assert.deepStrictEqual(known.priceOf("gpt-4o-mini-2024-07-18"), Prices.published["gpt-4o-mini"])
     assert.deepStrictEqual(known.priceOf("openai/gpt-4.1"), Prices.published["gpt-4.1"])
+    assert.deepStrictEqual(known.priceOf("claude-sonnet-4-20250514"), Prices.published["claude-sonnet-4"])
+    assert.deepStrictEqual(known.priceOf("claude-sonnet-4-5-20250929"), Prices.published["claude-sonnet-4-5"])
+    assert.strictEqual(known.priceOf("claude-opus-4-5-20251101")?.input, 5)
+  })
+
+  it("does not price a model by another of its family", () => {
+    const known = Prices.make(Prices.published)
+    for (const model of [
+      "o3-pro",
+      "o3-deep-research",
+      "o3-mini",
+      "gpt-5-pro",
+      "gpt-4o-realtime-preview",
+      "gpt-5-codex"
+    ]) {
+      assert.strictEqual(known.priceOf(model), undefined, model)
+    }
   })
 })
 

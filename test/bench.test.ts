@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Variant } from "../bench/Case.ts"
@@ -5,6 +6,7 @@ import { agentsName, cases, find, named, turnsName } from "../bench/cases/index.
 import { Handlers } from "../bench/cases/support.ts"
 import { measure } from "../bench/measure.ts"
 import { machine, rowOf, summarize, table } from "../bench/report.ts"
+import * as Program from "./support/program.ts"
 
 const run = (variant: Variant) => (variant.kind === "effect" ? variant.operation() : Effect.promise(variant.operation))
 
@@ -103,4 +105,22 @@ describe("cases by numbers", () => {
       assert.strictEqual(find(name), undefined)
     }
   })
+})
+
+describe.concurrent("the programs", { timeout: 30_000 }, () => {
+  it.live.each([
+    ["main.ts", ["--only", "nosuch"], "No case contains 'nosuch'"],
+    ["main.ts", ["--agents", "abc"], "Not a case: agents/abc_unbounded_0ms"],
+    ["main.ts", ["--agents", "5", "--concurrency", "0"], "Not a case: agents/5_by_0_0ms"],
+    ["main.ts", ["--turns", "0"], "Not a case: turns/0"],
+    ["main.ts", ["--rounds", "0"], "--rounds has to be at least 1"],
+    ["peers/run.ts", ["--only", "nosuch"], "No peer contains 'nosuch'"],
+    ["peers/run.ts", ["--rounds", "0"], "--rounds has to be at least 1"]
+  ] as const)("refuse what they cannot do: %s %j", ([program, args, line]) =>
+    Effect.gen(function* () {
+      const path = fileURLToPath(new URL(`../bench/${program}`, import.meta.url))
+      const ended = yield* (yield* Program.start([path, ...args])).ended
+      assert.deepStrictEqual(ended, { code: 1, stdout: "", stderr: `Error: ${line}\n` })
+    })
+  )
 })

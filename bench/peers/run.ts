@@ -18,6 +18,7 @@ import * as ChildProcess from "effect/process/ChildProcess"
 import * as ChildProcessSpawner from "effect/process/ChildProcessSpawner"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Problem from "../problem.ts"
 import { machine, number, summarize } from "../report.ts"
 import { Checks, type Outcome, PeerResults, type Row } from "./results.ts"
 
@@ -360,8 +361,9 @@ const command = Command.make(
     json: Flag.String("json").pipe(Flag.withDescription("Write the results to this file"), Flag.optional)
   },
   Effect.fnUntraced(function* (flags) {
+    if (flags.rounds < 1) return yield* Problem.problem("--rounds has to be at least 1")
     const selected = peers.filter(({ name }) => name.includes(flags.only))
-    if (selected.length === 0) return yield* Console.error(`No peer contains '${flags.only}'`)
+    if (selected.length === 0) return yield* Problem.problem(`No peer contains '${flags.only}'`)
     const recorded = flags.quick ? Option.none() : Option.some(`${here}../results/peers.json`)
     const file = Option.orElse(flags.json, () => recorded)
     const rounds = flags.quick ? 1 : flags.rounds
@@ -379,4 +381,7 @@ const command = Command.make(
   })
 ).pipe(Command.withDescription("Benchmarks of the original and of other frameworks, in µs of CPU per operation"))
 
-Command.run(command, { version: "0.1.0" }).pipe(Effect.provide(NodeServices.layer), NodeRuntime.runMain)
+Command.run(command, { version: "0.1.0" }).pipe(
+  Effect.provide([NodeServices.layer, Problem.layer]),
+  NodeRuntime.runMain
+)

@@ -20,7 +20,10 @@ import * as Render from "./render.ts"
 import * as Tools from "./tools.ts"
 
 const question = Argument.String("question").pipe(
-  Argument.withDescription("What to ask. Without it the question is read from standard input, or asked for"),
+  Argument.withDescription(
+    "What to ask; put -- before one that begins with a dash. Without it the question is read from standard input, or "
+      + "asked for"
+  ),
   Argument.variadic(),
   Argument.map((words) => words.join(" ").trim())
 )

@@ -13,9 +13,13 @@ import * as OfflineModel from "./offlineModel.ts"
 const server = Layer.provide(OpenAiLlm.layerConfig(), NodeHttpClient.layerUndici)
 
 /** Whether there is nothing in the environment that asks for a server. */
-export const isOffline = Config.all({
-  baseUrl: Config.option(Config.String("OPENAI_BASE_URL")),
-  apiKey: Config.option(Config.Redacted("OPENAI_API_KEY"))
-}).pipe(Config.map(({ apiKey, baseUrl }) => Option.isNone(apiKey) && Option.isNone(baseUrl)))
+export const isOffline = Config.map(
+  Config.all(
+    ["OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "LLAMA_BASE_URL"].map((name) =>
+      Config.option(Config.Redacted(name))
+    )
+  ),
+  (settings) => settings.every(Option.isNone)
+)
 
 export const layer = Layer.unwrap(Effect.map(isOffline, (offline) => (offline ? OfflineModel.layer : server)))

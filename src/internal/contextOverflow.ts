@@ -15,13 +15,34 @@ export interface Overflow {
 export const overflowOf = ({ reason }: AiError.AiError): Overflow | undefined => {
   if (reason._tag !== "InvalidRequestError" || !saysSo(reason)) return undefined
   const text = reason.message
-  return {
-    limit: number(/maximum context length is (\d[\d,]*)|> (\d[\d,]*) maximum|context size \(?(\d[\d,]*)/i.exec(text)),
-    used: number(
-      /resulted in (\d[\d,]*)|too long: (\d[\d,]*)|request \(?(\d[\d,]*) tokens|requested (\d[\d,]*)/i.exec(text)
-    )
-  }
+  return { limit: number(limit.exec(text)), used: number(used.exec(text)) }
 }
+
+/** A number behind any of these words of providers, unless it counts the tokens of the answer. */
+const behind = (...words: ReadonlyArray<string>) =>
+  new RegExp(`(?:${words.join("|")}) \\(?(\\d[\\d,]*)(?![\\d,]* output)`, "i")
+
+const limit = behind(
+  "context (?:size|window|length)(?: is| of| of only)?",
+  "model length of",
+  ">",
+  "tokens allowed",
+  "max size:",
+  "limit"
+)
+
+const used = behind(
+  "resulted in",
+  "total of(?: at least)?",
+  "too long:",
+  "context limit:",
+  "the request",
+  "requested",
+  "prompt \\(length",
+  "prompt length of",
+  "token count",
+  "keep the first"
+)
 
 const code = "context_length_exceeded"
 
@@ -30,6 +51,6 @@ const saysSo = (reason: AiError.InvalidRequestError): boolean =>
   Object.values(reason.metadata).some((of) => Predicate.hasProperty(of, "errorCode") && of.errorCode === code)
 
 const number = (match: RegExpExecArray | null): number | undefined => {
-  const digits = match?.slice(1).find((group) => group !== undefined)
+  const digits = match?.[1]
   return digits === undefined ? undefined : Number(digits.replaceAll(",", ""))
 }

@@ -92,15 +92,17 @@ interface Problem {
   readonly requestId: string | undefined
 }
 
-/** Reads `{ error: { message, type, code, param }, request_id }` and what local servers make of it. */
+/** Reads `{ error: { message, type, code, param }, request_id }` and what others make of it. */
 const problemOf = (body: unknown): Problem => {
-  const error = Predicate.hasProperty(body, "error") ? body.error : body
+  // Gemini puts it into an array.
+  const answer: unknown = Array.isArray(body) ? body[0] : body
+  const error = Predicate.hasProperty(answer, "error") ? answer.error : answer
   return {
     message: typeof error === "string" ? error : (member(error, "message") ?? member(error, "detail")),
     code: member(error, "code"),
     type: member(error, "type"),
     parameter: member(error, "param"),
-    requestId: member(body, "request_id")
+    requestId: member(answer, "request_id")
   }
 }
 
@@ -112,11 +114,11 @@ const member = (u: unknown, key: string): string | undefined => {
 const parse = (json: string): unknown => Result.getOrUndefined(Result.try((): unknown => JSON.parse(json)))
 
 /** The status that an error within a response would have had. */
-const statusOf = ({ code, type }: Problem): number => {
+const statusOf = ({ code, message, type }: Problem): number => {
   const status = Number(code)
   if (status >= 400 && status < 600) return status
   const words = `${type} ${code}`
-  return statuses.find(([pattern]) => pattern.test(words))?.[1] ?? 500
+  return statuses.find(([pattern]) => pattern.test(words))?.[1] ?? (isOverflow(`${message}`) ? 400 : 500)
 }
 
 const statuses: ReadonlyArray<readonly [RegExp, number]> = [
@@ -129,8 +131,21 @@ const statuses: ReadonlyArray<readonly [RegExp, number]> = [
   [/overloaded/, 529]
 ]
 
-const overflow =
-  /context_length_exceeded|exceed_context_size|maximum context length|context (size|window|limit)|prompt is too long/i
+/** What servers say of a prompt that is too long: their codes, then their sentences. */
+const overflow = new RegExp(
+  [
+    "context_length_exceeded|exceed_context_size",
+    "maximum context length is|(prompt|input) is too long|input token count .*exceeds",
+    "(exceed|(greater|larger|longer) than|too large for)[^.]* (context (size|window|limit|length)|model length)",
+    "context (size|window|limit|length)[^.]* (exceeds|not enough)|context the overflows",
+    // The tokens that an account may send at once: waiting does not help, a shorter prompt does.
+    "request (body )?too large for .*tokens"
+  ].join("|"),
+  "i"
+)
+
+// Behind the first words some servers repeat the request, which may be about anything.
+const isOverflow = (words: string): boolean => overflow.test(words.slice(0, 1000))
 
 const reasonOf = (
   origin: Origin,
@@ -148,7 +163,7 @@ const reasonOf = (
   // Local servers repeat the status as the code, and each has its own words for the one error worth a reaction.
   const named = /^\d*$/.test(problem.code ?? "") ? (type ?? problem.code) : problem.code
   const isRequest = status >= 400 && status < 500 && ![401, 402, 403, 408, 429].includes(status)
-  const code = isRequest && overflow.test(`${named} ${message}`) ? "context_length_exceeded" : named
+  const code = isRequest && isOverflow(`${named} ${message}`) ? "context_length_exceeded" : named
   const common = {
     ...(http !== undefined && { http }),
     description: AiError.buildErrorDescription({

@@ -40,7 +40,8 @@ const closed = (text: string): string => {
       isKey = false
     }
   }
-  // Behind the last container there is nothing left to wait for.
+  // Behind the last container there is nothing left to wait for; a number without one may always go on.
+  if (/^\s*-?\d\S*$/.test(text)) return ""
   return text.slice(0, closers.length === 0 ? text.length : safe) + closers.toReversed().join("")
 }
 

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as AiError from "effect/ai/AiError"
 import * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -18,7 +19,7 @@ import type { Delta, LlmRequest, LlmResponse, Middleware, OutputFormat } from ".
  * @since 0.1.0
  */
 export interface Options {
-  /** The name of the tool. Default `final_answer`. */
+  /** The name of the tool, which no tool of an agent may have. Default `final_answer`. */
   readonly name?: string | undefined
   readonly description?: string | undefined
 }
@@ -45,13 +46,14 @@ export const make = (options: Options = {}): Middleware => {
   )
   return (llm) =>
     Effect.succeed({
-      generate: (request, onDelta) =>
-        request.output === undefined
-          ? llm.generate(request, onDelta)
-          : Effect.map(
-              llm.generate(asking(request, toolOf(request.output)), onDelta && withoutText(name, onDelta)),
-              (response) => answered(name, response, onDelta)
-            )
+      generate: (request, onDelta) => {
+        if (request.output === undefined) return llm.generate(request, onDelta)
+        if (request.tools.some((tool) => tool.name === name)) return Effect.fail(taken(name))
+        return Effect.map(
+          llm.generate(asking(request, toolOf(request.output)), onDelta && withoutText(name, onDelta)),
+          (response) => answered(name, response, onDelta)
+        )
+      }
     })
 }
 
@@ -63,6 +65,16 @@ const memoized = (make: (output: OutputFormat) => Tool.Any) => {
     return tool
   }
 }
+
+const taken = (name: string): AiError.AiError =>
+  AiError.make({
+    module: "OutputTool",
+    method: "generate",
+    reason: new AiError.InvalidRequestError({
+      parameter: "tools",
+      description: `The agent has a tool '${name}' of its own: give OutputTool.make another 'name'.`
+    })
+  })
 
 const asking = (request: LlmRequest, tool: Tool.Any): LlmRequest => ({
   ...request,

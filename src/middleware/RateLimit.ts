@@ -145,7 +145,7 @@ const limited = Effect.fnUntraced(function* (
   // A call that takes more than the bucket holds waits for a full one.
   const reserved = tokens === undefined ? 0 : Math.min(limits.estimate(request), tokens.limit)
   const patience = { millis: limits.maxWait }
-  // A call that is interrupted or gives up while it waits takes nothing.
+  // A call that is interrupted or gives up while it waits takes nothing of what it waits for.
   if (requests !== undefined) {
     for (let left: Left; (left = yield* take(limits, model.requests, requests, 1))[0] < 0;) {
       yield* wait(missing(left, requests), patience)

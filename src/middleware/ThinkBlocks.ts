@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import type * as Prompt from "effect/ai/Prompt"
 import * as Effect from "effect/Effect"
 import type { AssistantContent } from "../History.ts"
 import type { Delta, LlmResponse, Middleware } from "../Llm.ts"
@@ -30,7 +31,8 @@ interface Marks {
 }
 
 /**
- * Makes the middleware. Reasoning that is never closed goes on to the end of the answer.
+ * Makes the middleware. Reasoning that is never closed goes on to the end of the answer. The `options` of a text, which
+ * its provider wants back, stay with what is left of it.
  *
  * @category middleware
  * @since 0.1.0
@@ -120,21 +122,32 @@ const splitDeltas = (marks: Marks, onDelta: (delta: Delta) => void) => {
 const splitContent = (marks: Marks, content: AssistantContent): AssistantContent => {
   const split = splitter(marks)
   const parts: Array<AssistantContent[number]> = []
-  const add = (pieces: ReadonlyArray<Piece>) => {
+  /** The last part, while pieces may be appended to it: none that the model gave, which may be signed. */
+  let last: Part | undefined
+  const add = (pieces: ReadonlyArray<Piece>, options?: Part["options"]) => {
     for (const piece of pieces) {
-      const last = parts.at(-1)
-      if (last?.type === piece.type) parts[parts.length - 1] = { ...last, text: last.text + piece.text }
-      else parts.push(piece)
+      const own = piece.type === "text" ? options : undefined
+      if (last?.type === piece.type && last.options === own) {
+        last.text += piece.text
+      } else {
+        last = { ...piece, ...(own && { options: own }) }
+        parts.push(last)
+      }
     }
   }
+  let options: Part["options"]
   for (const part of content) {
     if (part.type === "text") {
-      add(split.feed(part.text))
+      options = part.options
+      add(split.feed(part.text), options)
     } else {
-      add(split.end())
+      add(split.end(), options)
       parts.push(part)
+      last = undefined
     }
   }
-  add(split.end())
+  add(split.end(), options)
   return parts
 }
+
+type Part = { readonly type: Piece["type"]; text: string; options?: Prompt.TextPartEncoded["options"] }

@@ -18,7 +18,10 @@ import * as Llm from "../Llm.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** From the call to the first piece of a streamed answer. One that is not streamed comes whole, within `total`. */
+  /**
+   * From the call, or its latest restart, to the first piece of a streamed answer. One that is not streamed comes
+   * whole, within `total`.
+   */
   readonly firstToken?: Duration.Input | undefined
   /** From one piece of a streamed answer to the next. */
   readonly idle?: Duration.Input | undefined
@@ -88,7 +91,7 @@ const millis = (input: Duration.Input): number => Duration.toMillis(Duration.fro
 
 /** What is known of a call. The clock is not read before there is something to wait for. */
 interface Progress {
-  /** Whether a piece has come. */
+  /** Whether a piece of the latest attempt has come. */
   begun: boolean
   /** When the latest piece came. */
   latest: number
@@ -109,7 +112,7 @@ const bounded = (
       onDelta
       && ((delta) => {
         if (progress.timedOut) return
-        progress.begun = true
+        progress.begun = delta.type !== "restart"
         if (progress.clock !== undefined) progress.latest = progress.clock.currentTimeMillisUnsafe()
         onDelta(delta)
       })
@@ -141,8 +144,9 @@ const watch = Effect.fnUntraced(function* (
       progress.timedOut = true
       return yield* timeout(now >= totalEnds ? "total" : pause, limits, request)
     }
-    // A first piece that comes meanwhile begins a pause, so that none may be slept through.
-    yield* Effect.sleep(Math.min(pauseEnds, totalEnds, isStream ? now + limits.idle : Infinity) - now)
+    // A first piece or a restart that comes meanwhile begins another wait, which must not be slept through.
+    const shortest = isStream ? Math.min(limits.idle, limits.firstToken) : Infinity
+    yield* Effect.sleep(Math.min(pauseEnds, totalEnds, now + shortest) - now)
   }
 })
 

@@ -67,6 +67,14 @@ describe.concurrent("the program without a server", { timeout: 30_000 }, () => {
     })
   )
 
+  it.live("answers a question that begins with a dash, behind --", () =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* run(["--", "-5 + 3?"])
+      assert.include(stdout, "Answer: -5 + 3 is -2.\n")
+      assert.strictEqual(code, 0)
+    })
+  )
+
   it.live("writes events as JSON lines and nothing else", () =>
     Effect.gen(function* () {
       const { stdout } = yield* run(["--json", "6", "*", "7"])
@@ -83,7 +91,7 @@ describe.concurrent("the program without a server", { timeout: 30_000 }, () => {
   it.live("explains itself", () =>
     Effect.gen(function* () {
       const { code, stdout } = yield* run(["--help"])
-      for (const word of ["--json", "--max-turns", "question"]) assert.include(stdout, word)
+      for (const word of ["--json", "--max-turns", "question", "put -- before"]) assert.include(stdout, word)
       assert.strictEqual(code, 0)
     })
   )
@@ -103,6 +111,8 @@ describe.concurrent("the program without a server", { timeout: 30_000 }, () => {
   it.live.each([
     [{ OPENAI_BASE_URL: "http://127.0.0.1:1" }, /OPENAI_MODEL/],
     [{ OPENAI_API_KEY: key }, /OPENAI_MODEL/],
+    [{ OPENAI_MODEL: "gpt-5" }, /OPENAI_API_KEY/],
+    [{ LLAMA_BASE_URL: "http://127.0.0.1:1" }, /OPENAI_MODEL/],
     [{ OPENAI_BASE_URL: "not a url", OPENAI_MODEL: "m" }, /OPENAI_BASE_URL/]
   ] as const)("refuses the configuration %j", ([env, line]) =>
     Effect.gen(function* () {

@@ -23,7 +23,11 @@ describe("parsePartial", () => {
     ['{"a": [{"b": true}, ', { a: [{ b: true }] }],
     ['["a", "b', ["a", "b"]],
     ['"tex', "tex"],
-    ["12", 12],
+    ["12", undefined],
+    ["-1.5e", undefined],
+    ["12\n", 12],
+    ["tru", undefined],
+    ["true", true],
     ['{"a": 1} and more', undefined],
     ['{"a": }', undefined],
     ['{"__proto__": {"x": 1', JSON.parse('{"__proto__": {}}')]
@@ -32,7 +36,8 @@ describe("parsePartial", () => {
   })
 
   it.prop("reads all of what is whole", [Schema.Json], ([value]) => {
-    assert.deepStrictEqual(parsePartial(JSON.stringify(value)), JSON.parse(JSON.stringify(value)))
+    // Behind a number something has to say that it is.
+    assert.deepStrictEqual(parsePartial(`${JSON.stringify(value)}\n`), JSON.parse(JSON.stringify(value)))
   })
 
   it.prop("only ever adds to what it has read of an object or array", [Schema.Array(Schema.Json)], ([value]) => {

@@ -467,7 +467,13 @@ describe("an answer", () => {
 
   it.effect("has reasoning under either name, once, before the text", () =>
     Effect.gen(function* () {
-      const thoughts = [{ reasoning_content: "Hm" }, { reasoning: "Hm" }, { reasoning: "Hm", reasoning_content: "Hm" }]
+      const thoughts = [
+        { reasoning_content: "Hm" },
+        { reasoning: "Hm" },
+        { reasoning: "Hm", reasoning_content: "Hm" },
+        { reasoning: "Hm", reasoning_content: "" },
+        { reasoning: "", reasoning_content: "Hm" }
+      ]
       for (const thought of thoughts) {
         const { content } = yield* ask({ content: "Yes", ...thought })
         assert.deepStrictEqual(content, [
@@ -814,6 +820,15 @@ describe("a stream", () => {
     })
   )
 
+  it.effect("has not finished while the reason is an empty text", () =>
+    Effect.gen(function* () {
+      const reason = yield* reasonOf(stream(sse(choice({ content: "Hi" }, ""))))
+      assert.strictEqual(reason._tag, "NetworkError")
+      const { response } = yield* stream(sse(choice({ content: "Hi" }, "length"), choice({}, "")))
+      assert.strictEqual(response.finishReason, "length")
+    })
+  )
+
   it.effect("that breaks off behind the answer is complete", () =>
     Effect.gen(function* () {
       const body = [sse(choice({ content: "Hi" }, "stop"))]
@@ -897,12 +912,72 @@ describe("a failure", () => {
     [400, { message: "Too long", type: "invalid_request_error", code: "context_length_exceeded" }],
     [400, { message: "the request exceeds", type: "exceed_context_size_error", code: 400 }],
     [400, { message: "This model's maximum context length is 4096 tokens", type: "BadRequestError", code: 400 }],
-    [400, "The number of tokens is greater than the context length; try a larger context window"]
+    // LM Studio
+    [400, "The number of tokens to keep from the initial prompt is greater than the context length. Try to load"],
+    [
+      400,
+      "Trying to keep the first 9 tokens when context the overflows. However, the context length of 8 is not enough"
+    ],
+    [400, "However, the model is loaded with context length of only 8 tokens, which is not enough. Try to load"],
+    // vLLM
+    [400, { message: "The decoder prompt (length 9) is longer than the maximum model length of 8.", code: 400 }],
+    // llama.cpp
+    [400, { message: "the request (9 tokens) exceeds the available context size (8 tokens), try increasing it" }],
+    // OpenAI's Responses API
+    [400, { message: "Your input exceeds the context window of this model. Please adjust your input" }],
+    // Gemini
+    [400, { message: "The input token count (9) exceeds the maximum number of tokens allowed (8).", code: 400 }],
+    // Groq, whose code is that of another failure, and GitHub Models
+    [
+      413,
+      {
+        message: "Request too large for model `m` on tokens per minute (TPM): Limit 8, Requested 9, please reduce",
+        type: "tokens",
+        code: "rate_limit_exceeded"
+      }
+    ],
+    [413, { message: "Request body too large for gpt-4.1 model. Max size: 8 tokens.", code: "tokens_limit_reached" }]
   ] as const)("of a context that is too long is told by its code: %i %j", ([status, error]) =>
     Effect.gen(function* () {
       const reason = yield* problem(error, status)
       assert(reason._tag === "InvalidRequestError")
       assert.include(reason.description, "context_length_exceeded")
+      assert.deepInclude(reason.metadata["openai"], { errorCode: "context_length_exceeded" })
+    })
+  )
+
+  it.effect.each([
+    [400, { message: "The parameter 'context window' mode is not supported" }],
+    [400, { message: "context_size has to be a number" }],
+    [400, { message: "prompt_cache_key exceeds 64 characters" }],
+    [400, { message: "max_tokens is too large: 9. This model supports at most 8 completion tokens" }],
+    [413, { message: "Request exceeds the maximum size", type: "request_too_large" }],
+    [413, "Request Entity Too Large"],
+    // FastAPI repeats the request.
+    [422, { message: `Wrong role. ${" ".repeat(1000)} Why does my prompt exceed the context window?` }]
+  ] as const)("of another request is not taken for a context that is too long: %i %j", ([status, error]) =>
+    Effect.gen(function* () {
+      const reason = yield* problem(error, status)
+      assert(reason._tag === "InvalidRequestError")
+      assert.notInclude(reason.description, "context_length_exceeded")
+    })
+  )
+
+  it.effect("of a context that is too long is told within a stream, by words alone", () =>
+    Effect.gen(function* () {
+      const error = "The number of tokens to keep from the initial prompt is greater than the context length"
+      const reason = yield* reasonOf(call(() => events(sse({ error })), { onDelta: () => {} }))
+      assert(reason._tag === "InvalidRequestError")
+      assert.deepInclude(reason.metadata["openai"], { errorCode: "context_length_exceeded" })
+    })
+  )
+
+  it.effect("is read from an array, too", () =>
+    Effect.gen(function* () {
+      const message = "The input token count (9) exceeds the maximum number of tokens allowed (8)."
+      const reason = yield* reasonOf(call(() => json([{ error: { code: 400, message } }], { status: 400 })))
+      assert(reason._tag === "InvalidRequestError")
+      assert.include(reason.description, message)
       assert.deepInclude(reason.metadata["openai"], { errorCode: "context_length_exceeded" })
     })
   )

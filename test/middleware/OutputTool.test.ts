@@ -4,6 +4,8 @@ import * as History from "effect-agent-runtime/History"
 import * as Llm from "effect-agent-runtime/Llm"
 import * as OutputTool from "effect-agent-runtime/middleware/OutputTool"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -112,6 +114,21 @@ describe("an answer by tool", () => {
         model.requests[0]!.tools.map((tool) => tool.name),
         ["final_answer"]
       )
+    })
+  )
+
+  it.effect("fails for an agent that has a tool of the same name", () =>
+    Effect.gen(function* () {
+      const { layer, model } = scripted(answer({ answer: circle }))
+      const Tools = Toolkit.make(Tool.make("final_answer"))
+      const error = yield* Agent.run(Agent.make("drawer", { output: Shape, toolkit: Tools }), "Draw").pipe(
+        Effect.flip,
+        Effect.provide([Tools.toLayer({ final_answer: () => Effect.void }), layer])
+      )
+      assert(error._tag === "AgentError" && error.reason._tag === "ModelFailed")
+      assert.strictEqual(error.reason.error.reason._tag, "InvalidRequestError")
+      assert.include(error.message, "give OutputTool.make another 'name'")
+      assert.strictEqual(model.requests.length, 0)
     })
   )
 })

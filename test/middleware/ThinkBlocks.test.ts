@@ -122,4 +122,27 @@ describe("think blocks", () => {
       ])
     })
   )
+
+  it.effect("leave what the provider wants back where it belongs", () =>
+    Effect.gen(function* () {
+      const signed = { type: "reasoning", text: "deep", options: { anthropic: { signature: "s" } } } as const
+      const unsigned = { type: "reasoning", text: "thought" } as const
+      const options = { openai: { itemId: "msg_1" } }
+      const { content } = yield* split([], {}, [
+        signed,
+        { type: "text", text: "<think>hm</think>a<think></think>b<th", options },
+        unsigned,
+        { type: "text", text: "<think>oh</think>c" },
+        { type: "text", text: "d", options }
+      ])
+      assert.deepStrictEqual(content, [
+        signed,
+        { type: "reasoning", text: "hm" },
+        { type: "text", text: "ab<th", options },
+        unsigned,
+        ...parts(["reasoning", "oh"], ["text", "c"]),
+        { type: "text", text: "d", options }
+      ])
+    })
+  )
 })

@@ -87,6 +87,27 @@ describe("the first token", () => {
     })
   )
 
+  it.effect("of an attempt that follows another has its time, too", () => {
+    const restart = { type: "restart", reason: "X", message: "x", delayMillis: 0, model: undefined } as const
+    const again =
+      (at: number): Step =>
+      (sink) =>
+        Effect.gen(function* () {
+          sink({ type: "text", delta: "half" })
+          yield* Effect.sleep(10)
+          sink(restart)
+          yield* Effect.sleep(at - 10)
+          sink({ type: "text", delta: "Hello" })
+          return response("Hello")
+        })
+    return Effect.gen(function* () {
+      assert.deepInclude(yield* timed(again(59), limits), { at: 59, text: "Hello" })
+      const late = { at: 60, limit: "firstToken: no answer began within 50ms" }
+      assert.deepInclude(yield* timed(again(61), limits), late)
+      assert.deepInclude(yield* timed(again(61), { ...limits, idle: 500, total: "Infinity" }), late)
+    })
+  })
+
   it.effect("has no limit of its own in an answer that is not streamed", () =>
     Effect.gen(function* () {
       assert.deepInclude(yield* timed(answers("Hello", 199), limits, false), { at: 199, text: "Hello" })

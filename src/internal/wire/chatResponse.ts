@@ -75,7 +75,7 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
   }
 
   const readMessage = (message: typeof Message.Type): void => {
-    write("reasoning", message.reasoning_content ?? message.reasoning)
+    write("reasoning", message.reasoning_content || message.reasoning)
     write("text", message.content)
     write("text", message.refusal)
     for (const { function: fn, id, index } of message.tool_calls ?? []) {
@@ -103,7 +103,8 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
       if (choice === undefined) return undefined
       hasChoice = true
       readMessage(choice.delta ?? choice.message ?? {})
-      finish = choice.finish_reason ?? finish
+      // Some servers say nothing as "" rather than null.
+      finish = choice.finish_reason || finish
       return undefined
     },
     isComplete: () => isDone || finish !== undefined,
