@@ -96,9 +96,11 @@ export const make = (models: Models, { when = mayDoBetter }: Options = {}): Llm.
       const answer = Effect.map(llm.generate(request, attempt.onDelta), (response) =>
         response.model === undefined ? { ...response, model: name } : response
       )
-      if (next === undefined) return answer
       return Effect.catch(answer, (error) => {
-        if (!when(error)) return Effect.fail(error)
+        if (next === undefined || !when(error)) {
+          attempt.end()
+          return Effect.fail(error)
+        }
         Attempt.restart(onDelta, attempt, error, { delayMillis: 0, model: next.name })
         return ask(index + 1, withoutModel(request), onDelta)
       })

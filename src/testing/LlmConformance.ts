@@ -360,8 +360,12 @@ const reads = Effect.fnUntraced(function* (
     ...differs("model", model, scenario.model)
   ]
   if (!isStream) return violations
+  const since = deltas.findLastIndex(({ type }) => type === "restart") + 1
   const joined = (wanted: (delta: Llm.Delta) => boolean) =>
-    deltas.map((delta) => (delta.type !== "restart" && wanted(delta) ? delta.delta : "")).join("")
+    deltas
+      .slice(since)
+      .map((delta) => (delta.type !== "restart" && wanted(delta) ? delta.delta : ""))
+      .join("")
   return [
     ...violations,
     ...differs(

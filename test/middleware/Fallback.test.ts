@@ -59,6 +59,19 @@ describe("the first model", () => {
     })
   )
 
+  it.effect("says nothing more once all have failed", () =>
+    Effect.gen(function* () {
+      let late: (delta: Delta) => void = () => {}
+      const { all } = models((sink) => {
+        late = sink
+        return Effect.fail(failures.overloaded)
+      })
+      const { deltas } = yield* streamed(Fallback.make(all))
+      late({ type: "text", delta: "late" })
+      assert.deepStrictEqual(told(deltas), [])
+    })
+  )
+
   it.effect("keeps the name that its provider gives it", () =>
     Effect.gen(function* () {
       const { all } = models((_) => Effect.succeed({ ...response("Hello"), model: "m-2026" }))
