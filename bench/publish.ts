@@ -299,6 +299,7 @@ const targetTable = () => {
       (measured) => measured >= 20,
       "×"
     )
+  const stack = ours("middleware_stack")
   const scenariosOfOriginal = cases
     .filter(({ published }) => published !== undefined)
     .map(({ name }) => originals[name] ?? name)
@@ -364,6 +365,12 @@ const targetTable = () => {
         ours("events/1_subscribers_one_more_stalled")?.toFloor,
         (n) => n < 1.02,
         "×"
+      ),
+      target(
+        "all reliability middleware at most 5 µs per model call over the bare model",
+        stack?.floor === undefined ? undefined : stack.ours.cpu.median - stack.floor.cpu.median,
+        (n) => n <= 5,
+        " µs"
       ),
       target(
         "a prepared one-tool run at most four times its floor",

@@ -322,25 +322,28 @@ const reliableModel = Fallback.layer([
   { name: "other", llm: plainModel }
 ]).pipe(Layer.provide([RateLimiter.layerStoreMemory, circuits()]))
 
-const modelCall = (name: string, describes: string, model: Layer.Layer<Llm>): Case => ({
-  name: `middleware/${name}`,
-  describes: `a streamed model call of one word ${describes}`,
-  ours: () => {
-    const scope = Scope.makeUnsafe()
-    const llm = Context.get(Effect.runSync(Layer.buildWithScope(model, scope)), Llm)
-    let deltas = 0
-    let calls = 0
-    return {
-      kind: "effect",
-      operation: () => {
-        calls++
-        return llm.generate(hello, () => deltas++)
-      },
-      check: (result) => expect("the answer and its delta", result === answer && deltas === calls),
-      close: Scope.close(scope, Exit.void)
-    }
+const modelCall = (model: Layer.Layer<Llm>) => (): Variant => {
+  const scope = Scope.makeUnsafe()
+  const llm = Context.get(Effect.runSync(Layer.buildWithScope(model, scope)), Llm)
+  let deltas = 0
+  let calls = 0
+  return {
+    kind: "effect",
+    operation: () => {
+      calls++
+      return llm.generate(hello, () => deltas++)
+    },
+    check: (result) => expect("the answer and its delta", result === answer && deltas === calls),
+    close: Scope.close(scope, Exit.void)
   }
-})
+}
+
+const middlewareStack: Case = {
+  name: "middleware_stack",
+  describes: "a streamed model call of one word through all reliability middleware; beside it the bare model",
+  ours: modelCall(reliableModel),
+  floor: modelCall(plainModel)
+}
 
 export const variants: ReadonlyArray<Case> = [
   ...[0, 1, 16].map(watchedRun),
@@ -359,6 +362,5 @@ export const variants: ReadonlyArray<Case> = [
   hubThroughput(100, false),
   hubThroughput(100, true),
   ...[1, 16, 100].map(hubLatency),
-  modelCall("none", "without middleware", plainModel),
-  modelCall("stack", "through all reliability middleware", reliableModel)
+  middlewareStack
 ]
