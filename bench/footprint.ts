@@ -57,7 +57,7 @@ import { Llm } from "effect-agent-runtime/Llm"
 
 const Tools = Toolkit.make(Tool.make("echo", { parameters: Schema.Struct({ text: Schema.String }), success: Schema.String }))
 const agent = Agent.make("echo", { toolkit: Tools })
-const tokens = { inputTokens: 1, outputTokens: 1, cachedInputTokens: 0, reasoningTokens: 0 }
+const tokens = { inputTokens: 1, outputTokens: 1, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
 const contents = [
   [{ type: "tool-call", id: "1", name: "echo", params: { text: "hi" } }],
   [{ type: "text", text: "done" }]

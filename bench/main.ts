@@ -23,7 +23,7 @@ import * as Problem from "./problem.ts"
 import { machine, Results, rowOf, table } from "./report.ts"
 
 const quick: Effort = { batches: 5, batchMillis: 20, warmUpMillis: 150 }
-const thorough: Effort = { batches: 20, batchMillis: 50, warmUpMillis: 1200 }
+const thorough: Effort = { batches: 16, batchMillis: 50, warmUpMillis: 1000 }
 
 const decodeSamples = Schema.decodeEffect(Schema.fromJsonString(Samples))
 

@@ -18,6 +18,8 @@ export interface Price {
   readonly output: number
   /** Input tokens that the provider read from its prompt cache. Default: the price of input. */
   readonly cachedInput?: number | undefined
+  /** Input tokens that the provider wrote to its prompt cache. Default: the price of input. */
+  readonly cacheWrite?: number | undefined
 }
 
 /**
@@ -87,13 +89,13 @@ export const published: Readonly<Record<string, Price>> = {
   "gpt-4o-mini": { input: 0.15, output: 0.6, cachedInput: 0.075 },
   o3: { input: 2, output: 8, cachedInput: 0.5 },
   "o4-mini": { input: 1.1, output: 4.4, cachedInput: 0.275 },
-  "claude-opus-4-5": { input: 5, output: 25, cachedInput: 0.5 },
-  "claude-opus-4-1": { input: 15, output: 75, cachedInput: 1.5 },
-  "claude-opus-4": { input: 15, output: 75, cachedInput: 1.5 },
-  "claude-sonnet-4-5": { input: 3, output: 15, cachedInput: 0.3 },
-  "claude-sonnet-4": { input: 3, output: 15, cachedInput: 0.3 },
-  "claude-haiku-4-5": { input: 1, output: 5, cachedInput: 0.1 },
-  "claude-3-5-haiku": { input: 0.8, output: 4, cachedInput: 0.08 }
+  "claude-opus-4-5": { input: 5, output: 25, cachedInput: 0.5, cacheWrite: 6.25 },
+  "claude-opus-4-1": { input: 15, output: 75, cachedInput: 1.5, cacheWrite: 18.75 },
+  "claude-opus-4": { input: 15, output: 75, cachedInput: 1.5, cacheWrite: 18.75 },
+  "claude-sonnet-4-5": { input: 3, output: 15, cachedInput: 0.3, cacheWrite: 3.75 },
+  "claude-sonnet-4": { input: 3, output: 15, cachedInput: 0.3, cacheWrite: 3.75 },
+  "claude-haiku-4-5": { input: 1, output: 5, cachedInput: 0.1, cacheWrite: 1.25 },
+  "claude-3-5-haiku": { input: 0.8, output: 4, cachedInput: 0.08, cacheWrite: 1 }
 }
 
 /**
@@ -118,8 +120,11 @@ const defaultTable = make(published)
 export const costNanoUsd = (table: PriceTable, model: string | undefined, tokens: Tokens): number => {
   const price = model === undefined ? undefined : table.priceOf(model)
   if (price === undefined) return 0
-  const { cachedInputTokens, inputTokens, outputTokens } = tokens
-  const input = (inputTokens - cachedInputTokens) * price.input + cachedInputTokens * (price.cachedInput ?? price.input)
+  const { cachedInputTokens, cacheWriteTokens, inputTokens, outputTokens } = tokens
+  const input =
+    (inputTokens - cachedInputTokens - cacheWriteTokens) * price.input
+    + cachedInputTokens * (price.cachedInput ?? price.input)
+    + cacheWriteTokens * (price.cacheWrite ?? price.input)
   // A dollar per million tokens is a thousand billionths per token.
   return Math.round((input + outputTokens * price.output) * 1000)
 }

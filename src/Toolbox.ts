@@ -218,7 +218,7 @@ export interface Bound {
 /** Throws `InvalidAgent` when the annotations of a tool are unusable. @internal */
 export const compile = (toolkit: Toolkit.Any): Compiled => {
   const tools = Object.values(toolkit.tools)
-  tools.forEach(settings)
+  for (const tool of tools) settings(tool)
   return { tools, byName: toolkit.tools, compiled: new Map() }
 }
 

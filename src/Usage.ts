@@ -20,6 +20,8 @@ export interface Tokens {
   readonly outputTokens: number
   /** The part of `inputTokens` that the provider read from its prompt cache. */
   readonly cachedInputTokens: number
+  /** The part of `inputTokens` that the provider wrote to its prompt cache, where that has a price of its own. */
+  readonly cacheWriteTokens: number
   /** The part of `outputTokens` that the model spent on reasoning. */
   readonly reasoningTokens: number
 }
@@ -46,6 +48,7 @@ const tokens = {
   inputTokens: Schema.Finite,
   outputTokens: Schema.Finite,
   cachedInputTokens: Schema.Finite,
+  cacheWriteTokens: Schema.Finite,
   reasoningTokens: Schema.Finite
 }
 
@@ -80,6 +83,7 @@ export const zero: Usage = {
   inputTokens: 0,
   outputTokens: 0,
   cachedInputTokens: 0,
+  cacheWriteTokens: 0,
   reasoningTokens: 0,
   modelCalls: 0,
   toolCalls: 0,
@@ -92,7 +96,13 @@ export const zero: Usage = {
  * @category constructors
  * @since 0.1.0
  */
-export const noTokens: Tokens = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }
+export const noTokens: Tokens = {
+  inputTokens: 0,
+  outputTokens: 0,
+  cachedInputTokens: 0,
+  cacheWriteTokens: 0,
+  reasoningTokens: 0
+}
 
 /**
  * Adds two usages field by field. Associative and commutative, with {@link zero} as identity.
@@ -104,6 +114,7 @@ export const combine = (self: Usage, that: Usage): Usage => ({
   inputTokens: self.inputTokens + that.inputTokens,
   outputTokens: self.outputTokens + that.outputTokens,
   cachedInputTokens: self.cachedInputTokens + that.cachedInputTokens,
+  cacheWriteTokens: self.cacheWriteTokens + that.cacheWriteTokens,
   reasoningTokens: self.reasoningTokens + that.reasoningTokens,
   modelCalls: self.modelCalls + that.modelCalls,
   toolCalls: self.toolCalls + that.toolCalls,

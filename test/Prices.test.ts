@@ -11,7 +11,7 @@ const table = Prices.make({
   "4": { input: 5, output: 5 }
 })
 
-const tokens = { inputTokens: 100, outputTokens: 10, cachedInputTokens: 40, reasoningTokens: 5 }
+const tokens = { inputTokens: 100, outputTokens: 10, cachedInputTokens: 40, cacheWriteTokens: 0, reasoningTokens: 5 }
 
 describe("priceOf", () => {
   it("is that of the model whose version the name is, whoever provides it", () => {
@@ -55,6 +55,23 @@ describe("costNanoUsd", () => {
     assert.strictEqual(Prices.costNanoUsd(table, "small-x", tokens), 340_000)
     const odd = Prices.make({ odd: { input: 0.0375, output: 0 } })
     assert.strictEqual(Prices.costNanoUsd(odd, "odd", { ...Usage.noTokens, inputTokens: 1 }), 38)
+  })
+
+  it("counts what was written to the cache at its own price", () => {
+    const writes = {
+      inputTokens: 100,
+      outputTokens: 0,
+      cachedInputTokens: 20,
+      cacheWriteTokens: 50,
+      reasoningTokens: 0
+    }
+    const priced = Prices.make({
+      m: { input: 4, output: 1, cachedInput: 1, cacheWrite: 5 },
+      n: { input: 4, output: 1 }
+    })
+    // 30 at $4, 20 at $1 and 50 at $5 per million.
+    assert.strictEqual(Prices.costNanoUsd(priced, "m", writes), 390_000)
+    assert.strictEqual(Prices.costNanoUsd(priced, "n", writes), 400_000)
   })
 
   it("is 0 for what has no price", () => {

@@ -22,7 +22,7 @@ const View: Arbitrary.Arbitrary<StopCondition.RunView> = Arbitrary.map(
     turns,
     lastCalls: lastToolCalls.map((name) => ({ name, params: {} })),
     elapsedMillis,
-    usage: { ...Usage.zero, inputTokens, outputTokens, cachedInputTokens: 99, reasoningTokens: 99 }
+    usage: { ...Usage.zero, inputTokens, outputTokens, cachedInputTokens: 99, cacheWriteTokens: 0, reasoningTokens: 99 }
   })
 )
 

@@ -8,6 +8,7 @@ const Counts = Schema.Struct({
   inputTokens: Count,
   outputTokens: Count,
   cachedInputTokens: Count,
+  cacheWriteTokens: Count,
   reasoningTokens: Count,
   modelCalls: Count,
   toolCalls: Count,
@@ -38,7 +39,13 @@ describe("combine", () => {
 
 describe("totalTokens", () => {
   it("counts input and output, of which cached and reasoning tokens are parts", () => {
-    const tokens = { inputTokens: 100, outputTokens: 10, cachedInputTokens: 90, reasoningTokens: 5 }
+    const tokens = {
+      inputTokens: 100,
+      outputTokens: 10,
+      cachedInputTokens: 90,
+      cacheWriteTokens: 0,
+      reasoningTokens: 5
+    }
     assert.strictEqual(Usage.totalTokens(tokens), 110)
   })
 })

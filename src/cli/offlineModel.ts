@@ -33,6 +33,7 @@ export const respond = (request: Llm.LlmRequest): Llm.LlmResponse => {
       inputTokens: estimate([request.instructions, ...request.history]),
       outputTokens: estimate(content),
       cachedInputTokens: 0,
+      cacheWriteTokens: 0,
       reasoningTokens: 0
     },
     model: name

@@ -8,26 +8,34 @@ import * as Headers from "effect/http/Headers"
 import * as Predicate from "effect/Predicate"
 import * as HttpAiError from "./httpAiError.ts"
 
-/** Where a failure comes from: a provider by the name it has in the AI SDK, such as `openai.chat`. */
-export const origin = (provider: string, url = provider): HttpAiError.Origin =>
-  HttpAiError.origin(provider.replace(/\..*/, ""), url, "")
+/** Where a failure comes from. */
+export interface Source {
+  /** The name that the provider has in the AI SDK, such as `openai.chat`. */
+  readonly provider: string
+  /** What must not get into a reason. */
+  readonly secrets: ReadonlyArray<string>
+}
+
+const origin = ({ provider, secrets }: Source, url = provider): HttpAiError.Origin =>
+  HttpAiError.origin(provider.replace(/\..*/, ""), url, ...secrets)
 
 /** The connection broke off or stayed silent. */
-export const transport = (provider: string, description: string): AiError.NetworkError =>
-  HttpAiError.transport(origin(provider), description)
+export const transport = (source: Source, description: string): AiError.NetworkError =>
+  HttpAiError.transport(origin(source), description)
 
 /** The reason for whatever was thrown or reported. */
-export const fromUnknown = (provider: string, error: unknown, now: number): AiError.AiErrorReason => {
+export const fromUnknown = (source: Source, error: unknown, now: number): AiError.AiErrorReason => {
   const failure: Failure = Predicate.isObject(error) ? error : { message: error }
   const { message, name, statusCode } = failure
-  if (name === "AI_APICallError" || typeof statusCode === "number") return fromCall(provider, failure, now)
+  if (name === "AI_APICallError" || typeof statusCode === "number") return fromCall(source, failure, now)
   const make = typeof name === "string" ? reasons.get(name) : undefined
-  if (make !== undefined) return make(describe(failure), provider)
-  if (!(error instanceof Error)) return HttpAiError.fromBody(origin(provider), report(failure))
+  const { scrub } = origin(source)
+  if (make !== undefined) return make(scrub(describe(failure)), source)
+  if (!(error instanceof Error)) return HttpAiError.fromBody(origin(source), report(failure))
   // What `fetch` throws has the name of a mistake in the program; runtimes do not agree on the words.
   return name === "TypeError" && /fetch|network|terminated|load failed/i.test(String(message))
-    ? transport(provider, describe(failure))
-    : new AiError.UnknownError({ description: `${String(name)}: ${describe(failure)}` })
+    ? transport(source, scrub(describe(failure)))
+    : new AiError.UnknownError({ description: scrub(`${String(name)}: ${describe(failure)}`) })
 }
 
 /** Any error, or any object that stands for one. */
@@ -47,9 +55,9 @@ interface Failure {
 }
 
 /** The failure of a call to an API. */
-const fromCall = (provider: string, failure: Failure, now: number): AiError.AiErrorReason => {
+const fromCall = (source: Source, failure: Failure, now: number): AiError.AiErrorReason => {
   const { isRetryable, responseBody, responseHeaders, statusCode, url } = failure
-  const from = origin(provider, typeof url === "string" ? url : provider)
+  const from = origin(source, typeof url === "string" ? url : source.provider)
   const status = typeof statusCode === "number" ? statusCode : 0
   if (status >= 300) {
     const body =
@@ -60,7 +68,7 @@ const fromCall = (provider: string, failure: Failure, now: number): AiError.AiEr
   // A success that is no answer broke off if it is worth another try.
   return status === 0 || isRetryable === true
     ? HttpAiError.transport(from, description)
-    : invalidResponse(description, provider)
+    : invalidResponse(description, source)
 }
 
 const headers = (u: unknown): Headers.Headers =>
@@ -86,7 +94,7 @@ const describe = ({ cause, message }: Failure): string =>
     .reduce((text, more) => (text.includes(more) ? text : `${text}: ${more}`), String(message))
     .slice(0, maxDescription)
 
-type Make = (description: string, provider: string) => AiError.AiErrorReason
+type Make = (description: string, source: Source) => AiError.AiErrorReason
 
 const invalidRequest: Make = (description) => new AiError.InvalidRequestError({ description })
 
@@ -96,7 +104,7 @@ const noModel: Make = (description) => new AiError.InvalidRequestError({ paramet
 
 const noKey: Make = (description) => new AiError.AuthenticationError({ kind: "MissingKey", description })
 
-const broken: Make = (description, provider) => transport(provider, description)
+const broken: Make = (description, source) => transport(source, description)
 
 const reasons = new Map<string, Make>([
   ["AI_LoadAPIKeyError", noKey],

@@ -46,3 +46,9 @@ export const restart = (
  */
 export const isTransient = (error: AiError.AiError): boolean =>
   error.isRetryable || error.reason._tag === "InvalidResponseError"
+
+/** Whether middleware refused the call: the provider has not heard of it. */
+export const isOwnRefusal = ({ module }: AiError.AiError): boolean => module === rateLimitModule
+
+/** The module that the refusals of `RateLimit` name. */
+export const rateLimitModule = "RateLimit"

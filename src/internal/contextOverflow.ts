@@ -13,7 +13,7 @@ export interface Overflow {
 
 /** What is known of an overflow, or `undefined` when the error is another. */
 export const overflowOf = ({ reason }: AiError.AiError): Overflow | undefined => {
-  if (reason._tag !== "InvalidRequestError" || !saysSo(reason)) return undefined
+  if (reason._tag !== "InvalidRequestError" || !errorCodes(reason).includes("context_length_exceeded")) return undefined
   const text = reason.message
   return { limit: number(limit.exec(text)), used: number(used.exec(text)) }
 }
@@ -44,11 +44,11 @@ const used = behind(
   "keep the first"
 )
 
-const code = "context_length_exceeded"
-
-/** Providers put their code into the metadata under their own name. */
-const saysSo = (reason: AiError.InvalidRequestError): boolean =>
-  Object.values(reason.metadata).some((of) => Predicate.hasProperty(of, "errorCode") && of.errorCode === code)
+/** The codes that a provider gave, under whatever name. */
+export const errorCodes = (reason: AiError.InvalidRequestError): ReadonlyArray<string> =>
+  Object.values(reason.metadata).flatMap((of) =>
+    Predicate.hasProperty(of, "errorCode") && typeof of.errorCode === "string" ? [of.errorCode] : []
+  )
 
 const number = (match: RegExpExecArray | null): number | undefined => {
   const digits = match?.[1]

@@ -19,17 +19,22 @@ export interface Origin {
   readonly scrub: (text: string) => string
 }
 
-export const origin = (provider: string, url: string, apiKey: string): Origin => {
+export const origin = (provider: string, url: string, ...keys: ReadonlyArray<string>): Origin => {
   const [, scheme = "", credentials = "", address = url, query = ""] =
     /^(\w+:\/\/)(?:([^/]*)@)?([^?]*)\??(.*)$/.exec(url) ?? []
   // What is shorter than a secret can be is a placeholder like `none`, and an ordinary word.
-  const secrets = [apiKey, credentials, query].filter((secret) => secret.length >= 8)
+  const secrets = [...keys, credentials, query].filter((secret) => secret.length >= 8)
   return {
     provider,
     url: scheme + address,
-    scrub: (text) => secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text)
+    scrub: (text) =>
+      secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text).replaceAll(keyShaped, "<redacted>")
   }
 }
+
+/** What looks like a key, for those that are not known here: the prefixes that providers give them, and bearer tokens. */
+const keyShaped =
+  /\b(?:sk|pk|rk|gsk|hf|xai|nvapi|csk|fw)[-_][\w-]{16,}|\bAIza[\w-]{30,}|(?<=\bBearer )[\w.~+/-]{16,}=*/g
 
 /** The connection failed, broke off or stayed silent: worth a retry. */
 export const transport = (origin: Origin, description: string): AiError.NetworkError =>

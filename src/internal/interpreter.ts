@@ -82,14 +82,17 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     })),
     parent,
     id,
-    envelope: {
-      runId: id,
-      parentRunId: parent?.id,
-      rootRunId: parent?.rootId,
-      agent: definition.name,
-      offset: 0,
-      timestamp: 0
-    },
+    envelope:
+      observer === undefined
+        ? unseen
+        : {
+            runId: id,
+            parentRunId: parent?.id,
+            rootRunId: parent?.rootId,
+            agent: definition.name,
+            offset: 0,
+            timestamp: 0
+          },
     observer,
     // A fiber makes its dispatcher when it is asked for.
     dispatcher: observer === undefined ? undefined : fiber.currentDispatcher,
@@ -105,6 +108,9 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
   }
   return run
 }
+
+// What an event says of its run is for observers: the machine does not look.
+const unseen = { offset: 0, timestamp: 0 } as Run["envelope"]
 
 const combine = (self: Observer | undefined, that: Observer | undefined): Observer | undefined => {
   if (self === undefined || that === undefined) return self ?? that

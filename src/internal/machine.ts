@@ -158,6 +158,7 @@ export const evolve = (policy: Policy, state: State, event: AgentEvent): void =>
       state.usage.inputTokens += usage.inputTokens
       state.usage.outputTokens += usage.outputTokens
       state.usage.cachedInputTokens += usage.cachedInputTokens
+      state.usage.cacheWriteTokens += usage.cacheWriteTokens
       state.usage.reasoningTokens += usage.reasoningTokens
       state.usage.modelCalls += usage.modelCalls
       state.usage.toolCalls += usage.toolCalls
@@ -190,6 +191,7 @@ const modelAnswered = (policy: Policy, state: State, event: ModelCallCompleted):
   usage.inputTokens += tokens.inputTokens
   usage.outputTokens += tokens.outputTokens
   usage.cachedInputTokens += tokens.cachedInputTokens
+  usage.cacheWriteTokens += tokens.cacheWriteTokens
   usage.reasoningTokens += tokens.reasoningTokens
   usage.modelCalls++
   usage.costNanoUsd += event.costNanoUsd

@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as AiSdkError from "../internal/aiSdkError.ts"
@@ -39,7 +40,13 @@ export interface Model extends AiSdk.Model {}
  * @category models
  * @since 0.1.0
  */
-export interface Options extends HttpLlm.Timeouts {}
+export interface Options extends HttpLlm.Timeouts {
+  /**
+   * What must not get into errors, such as the API key that the provider was made with: some servers repeat it in what
+   * they report. What looks like a key is taken out in any case.
+   */
+  readonly secrets?: ReadonlyArray<Redacted.Redacted> | undefined
+}
 
 /**
  * Makes a model service from a language model of the AI SDK, or from a function that picks one by the
@@ -63,8 +70,7 @@ export interface Options extends HttpLlm.Timeouts {}
  * - URLs of files are passed on whatever the provider's `supportedUrls`: nothing is downloaded.
  * - Sources, approval requests, files of reasoning and parts of a provider's own kind have no place in a history and are
  *   left out.
- * - Neither requests nor their headers get into errors. What a server answered does, and since the API key is not known
- *   here, it cannot be taken out if the server repeats it.
+ * - Neither requests nor their headers get into errors. What a server answered does, without the `secrets` of the options.
  *
  * @category constructors
  * @since 0.1.0
@@ -77,7 +83,8 @@ export const make = (
     model,
     firstByteTimeout: Duration.fromInputUnsafe(options.firstByteTimeout ?? "5 minutes"),
     idleTimeout: Duration.fromInputUnsafe(options.idleTimeout ?? "2 minutes"),
-    totalTimeout: Duration.fromInputUnsafe(options.totalTimeout ?? Duration.infinity)
+    totalTimeout: Duration.fromInputUnsafe(options.totalTimeout ?? Duration.infinity),
+    secrets: (options.secrets ?? []).map((secret) => Redacted.value(secret))
   }
   return Llm.make((request, onDelta) =>
     Effect.mapError(generate(settings, request, onDelta), (reason) =>
@@ -91,6 +98,7 @@ interface Settings {
   readonly firstByteTimeout: Duration.Duration
   readonly idleTimeout: Duration.Duration
   readonly totalTimeout: Duration.Duration
+  readonly secrets: ReadonlyArray<string>
 }
 
 /** A model for one call. */
@@ -106,7 +114,7 @@ const generate = Effect.fnUntraced(function* (
 ) {
   const clock = yield* Clock.Clock
   const failureOf = (provider: string) => (error: unknown) =>
-    AiSdkError.fromUnknown(provider, error, clock.currentTimeMillisUnsafe())
+    AiSdkError.fromUnknown({ provider, secrets: settings.secrets }, error, clock.currentTimeMillisUnsafe())
   const model = yield* choose(settings.model, request.sampling.model, failureOf("ai-sdk"))
   const called: Called = { ...settings, model, failure: failureOf(model.provider) }
   const call = Effect.scoped(exchange(called, request, onDelta))
@@ -114,6 +122,8 @@ const generate = Effect.fnUntraced(function* (
     ? inTime(called, "totalTimeout", "no complete answer")(call)
     : call
 })
+
+const sourceOf = ({ model, secrets }: Called): AiSdkError.Source => ({ provider: model.provider, secrets })
 
 const choose = (model: Settings["model"], modelId: string | undefined, failure: Called["failure"]) => {
   if (typeof model === "function") return Effect.try({ try: () => model(modelId), catch: failure })
@@ -144,7 +154,9 @@ const exchange = Effect.fnUntraced(function* (
     const { stream } = yield* begin(called, () => model.doStream(options))
     yield* readStream(called, stream, answer)
   }
-  return answer.end() ?? (yield* AiSdkError.transport(model.provider, "The stream ended before the model had finished"))
+  return (
+    answer.end() ?? (yield* AiSdkError.transport(sourceOf(called), "The stream ended before the model had finished"))
+  )
 })
 
 const begin = <A>(called: Called, call: () => PromiseLike<A>) =>
@@ -172,7 +184,7 @@ const inTime = (called: Called, timeout: Timeout, what: string) =>
   })
 
 const silence = (called: Called, timeout: Timeout, what: string) =>
-  AiSdkError.transport(called.model.provider, `${timeout}: ${what} within ${Duration.format(called[timeout])}`)
+  AiSdkError.transport(sourceOf(called), `${timeout}: ${what} within ${Duration.format(called[timeout])}`)
 
 /**
  * A layer with a language model of the AI SDK.

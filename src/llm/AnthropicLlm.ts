@@ -160,10 +160,11 @@ const requestBody = (options: Options, request: Llm.LlmRequest, isStream: boolea
       tools: isCached ? MessagesRequest.cacheBlocks(tools) : tools,
       tool_choice: toolChoice(options, request.toolChoice)
     }),
-    thinking: thinking(
-      options,
-      (tools.length > 0 && isForced(request.toolChoice)) || !MessagesRequest.mayThink(messages)
-    ),
+    thinking: thinking(options, {
+      isForced: tools.length > 0 && isForced(request.toolChoice),
+      mayThink: MessagesRequest.mayThink(messages),
+      maxTokens: sampling.maxTokens ?? options.maxTokens ?? Infinity
+    }),
     temperature: sampling.temperature,
     top_p: sampling.topP,
     stop_sequences: sampling.stop?.length === 0 ? undefined : sampling.stop,
@@ -176,9 +177,18 @@ const defaultMaxTokens = 16_384
 
 const thinkingBudget = ({ thinking }: Options): number => (typeof thinking === "object" ? thinking.budgetTokens : 0)
 
-const thinking = ({ thinking }: Options, isRefused: boolean) => {
+const leastBudget = 1024
+
+const thinking = (
+  { thinking }: Options,
+  call: { readonly isForced: boolean; readonly mayThink: boolean; readonly maxTokens: number }
+) => {
+  // A forced tool and thinking exclude each other.
+  if (call.isForced && thinking !== "disabled") return undefined
   if (typeof thinking === "object") {
-    return isRefused ? undefined : { type: "enabled", budget_tokens: thinking.budgetTokens }
+    // The budget is part of what the model may write.
+    const budget = Math.min(thinking.budgetTokens, call.maxTokens - 1)
+    return call.mayThink && budget >= leastBudget ? { type: "enabled", budget_tokens: budget } : undefined
   }
   // Newer models think in silence unless they are asked for a summary.
   return thinking === "adaptive" ? { type: "adaptive", display: "summarized" } : thinking && { type: thinking }

@@ -51,6 +51,7 @@ export const make: Effect.Effect<Llm.Llm["Service"], never, LanguageModel.Langua
           yield* Effect.forEach(content, answer.read, { discard: true })
         } else {
           yield* Stream.runForEach(model.streamText(call), answer.read)
+          if (!answer.isComplete()) return yield* failure(cut)
         }
         return answer.end()
       })
@@ -103,6 +104,13 @@ const toolkit = (tools: ReadonlyArray<Tool.Any>): Toolkit.WithHandler<Record<str
 
 const failure = (reason: AiError.AiErrorReason) =>
   AiError.make({ module: "LanguageModelLlm", method: "generate", reason })
+
+const cut = new AiError.NetworkError({
+  reason: "TransportError",
+  method: "POST",
+  url: "LanguageModel",
+  description: "The stream ended before the model had finished"
+})
 
 /** Collects an answer, from the parts of a response as from those of a stream. */
 const makeAnswer = (onDelta: ((delta: Llm.Delta) => void) | undefined) => {
@@ -197,7 +205,7 @@ const makeAnswer = (onDelta: ((delta: Llm.Delta) => void) | undefined) => {
     model
   })
 
-  return { read, end }
+  return { read, end, isComplete: () => finish !== undefined }
 }
 
 const options = ({ metadata }: Response.AnyPart): { readonly options?: Response.ProviderMetadata } =>
@@ -207,5 +215,6 @@ const tokens = (usage: Response.Usage | undefined): Tokens => ({
   inputTokens: usage?.inputTokens.total ?? 0,
   outputTokens: usage?.outputTokens.total ?? 0,
   cachedInputTokens: usage?.inputTokens.cacheRead ?? 0,
+  cacheWriteTokens: usage?.inputTokens.cacheWrite ?? 0,
   reasoningTokens: usage?.outputTokens.reasoning ?? 0
 })

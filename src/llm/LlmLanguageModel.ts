@@ -112,12 +112,17 @@ const metadata = ({ model }: Llm.LlmResponse): ReadonlyArray<Response.ResponseMe
   model === undefined ? [] : [{ type: "response-metadata", modelId: model }]
 
 const finish = ({ finishReason, tokens }: Llm.LlmResponse): Response.FinishPartEncoded => {
-  const { cachedInputTokens, inputTokens, outputTokens, reasoningTokens } = tokens
+  const { cachedInputTokens, cacheWriteTokens, inputTokens, outputTokens, reasoningTokens } = tokens
   return {
     type: "finish",
     reason: finishReason,
     usage: {
-      inputTokens: { total: inputTokens, cacheRead: cachedInputTokens, uncached: inputTokens - cachedInputTokens },
+      inputTokens: {
+        total: inputTokens,
+        cacheRead: cachedInputTokens,
+        cacheWrite: cacheWriteTokens,
+        uncached: inputTokens - cachedInputTokens - cacheWriteTokens
+      },
       outputTokens: { total: outputTokens, reasoning: reasoningTokens, text: outputTokens - reasoningTokens }
     }
   }

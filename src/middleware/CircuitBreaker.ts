@@ -35,9 +35,8 @@ export interface Options {
  *
  * **Details**
  *
- * - Failures that may pass count, as for `Retry`, and defects. Interrupted calls count as nothing, and so do the
- *   failures of a
- *   provider that works: a wrong key, an invalid request, a content policy.
+ * - Failures that may pass count, as for `Retry`, and defects. Interrupted calls count as nothing, and so do calls that
+ *   `RateLimit` refused and the failures of a provider that works: a wrong key, an invalid request, a content policy.
  * - A call that is not let through fails at once with a `RateLimitError`, the one reason that says when to come back:
  *   `retryAfter` is the time until the circuit lets a call through. Its metadata has
  *   `circuitBreaker: { key, state: "CircuitOpen" | "CircuitHalfOpen" }`.
@@ -106,7 +105,8 @@ const outcomeOf = (exit: Exit.Exit<unknown, AiError.AiError>): "Success" | "Fail
   if (Exit.isSuccess(exit)) return "Success"
   if (Cause.hasInterruptsOnly(exit.cause)) return "Ignored"
   const error = Cause.findError(exit.cause)
-  return Result.isFailure(error) || Attempt.isTransient(error.success) ? "Failure" : "Ignored"
+  if (Result.isFailure(error)) return "Failure"
+  return Attempt.isTransient(error.success) && !Attempt.isOwnRefusal(error.success) ? "Failure" : "Ignored"
 }
 
 const openFor = (exit: Exit.Exit<unknown, AiError.AiError>, openDuration: Duration.Duration): Duration.Duration => {

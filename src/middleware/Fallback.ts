@@ -22,6 +22,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { OnDelta } from "../internal/attempt.ts"
 import * as Attempt from "../internal/attempt.ts"
+import { errorCodes } from "../internal/contextOverflow.ts"
 import * as Llm from "../Llm.ts"
 
 /**
@@ -56,20 +57,31 @@ export interface Options {
 
 /**
  * Whether a failure is the model's or its provider's: any but those that lie in the request itself, which are
- * `InvalidRequestError`, `InvalidUserInputError`, `UnsupportedSchemaError` and `ContentPolicyError`. A wrong key or an
+ * `InvalidRequestError`, `InvalidUserInputError`, `UnsupportedSchemaError` and `ContentPolicyError`. A model that is not there, and a
+ * conversation that is too long for it, are its own affair all the same. A wrong key or an
  * empty account
  * is one provider's affair.
  *
  * @category predicates
  * @since 0.1.0
  */
-export const mayDoBetter = ({ reason }: AiError.AiError): boolean => !faultsOfTheRequest.has(reason._tag)
+export const mayDoBetter = ({ reason }: AiError.AiError): boolean =>
+  !faultsOfTheRequest.has(reason._tag)
+  || (reason._tag === "InvalidRequestError" && errorCodes(reason).some((code) => faultsOfTheModel.has(code)))
 
 const faultsOfTheRequest: ReadonlySet<AiError.AiErrorReason["_tag"]> = new Set([
   "InvalidRequestError",
   "InvalidUserInputError",
   "UnsupportedSchemaError",
   "ContentPolicyError"
+])
+
+/** Invalid only for a model that is gone, or too small. */
+const faultsOfTheModel: ReadonlySet<string> = new Set([
+  "context_length_exceeded",
+  "model_not_found",
+  "not_found_error",
+  "deployment_not_found"
 ])
 
 /**

@@ -8,8 +8,11 @@ import * as AiError from "effect/ai/AiError"
 import * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { AssistantContent } from "../History.ts"
+import * as History from "../History.ts"
+import { canonical } from "../internal/json.ts"
 import type { Delta, LlmRequest, LlmResponse, Middleware, OutputFormat } from "../Llm.ts"
 
 /**
@@ -32,7 +35,8 @@ export interface Options {
  * - Any schema will do, a union or an array as well as an object: it is one member of the tool's arguments.
  * - The model has to call some tool in each turn, so that it cannot answer in words instead.
  * - An answer beside calls of other tools is premature and dropped.
- * - Text beside the answer is dropped. So a streamed response says its text in one piece, at the end.
+ * - Text beside the answer is dropped. In a stream the answer becomes text while the model writes it, so that it can be
+ *   shown as it grows (`Agent.streamOutput`).
  *
  * @category middleware
  * @since 0.1.0
@@ -49,10 +53,11 @@ export const make = (options: Options = {}): Middleware => {
       generate: (request, onDelta) => {
         if (request.output === undefined) return llm.generate(request, onDelta)
         if (request.tools.some((tool) => tool.name === name)) return Effect.fail(taken(name))
-        return Effect.map(
-          llm.generate(asking(request, toolOf(request.output)), onDelta && withoutText(name, onDelta)),
-          (response) => answered(name, response, onDelta)
-        )
+        const asked = asking(request, toolOf(request.output))
+        return Effect.suspend(() => {
+          const writing = onDelta && makeWriting(name, onDelta)
+          return Effect.map(llm.generate(asked, writing?.pass), (response) => answered(name, response, writing))
+        })
       }
     })
 }
@@ -84,26 +89,99 @@ const asking = (request: LlmRequest, tool: Tool.Any): LlmRequest => ({
   toolChoice: typeof request.toolChoice === "object" ? request.toolChoice : "required"
 })
 
-/** What is not text, and not the answer. */
-const withoutText =
-  (name: string, onDelta: (delta: Delta) => void) =>
-  (delta: Delta): void => {
-    if (delta.type !== "text" && (delta.type !== "tool-params" || delta.name !== name)) onDelta(delta)
-  }
-
-const answered = (name: string, response: LlmResponse, onDelta: ((delta: Delta) => void) | undefined): LlmResponse => {
-  const content = withAnswer(name, response.content)
-  for (const part of content) if (part.type === "text") onDelta?.({ type: "text", delta: part.text })
-  const isDone = content.every((part) => part.type !== "tool-call") && response.finishReason === "tool-calls"
-  return { ...response, content, finishReason: isDone ? "stop" : response.finishReason }
+/** An answer that is being written, as the arguments of the tool. */
+interface Writing {
+  readonly pass: (delta: Delta) => void
+  /** The response has this text: says what has not been said of it, and returns it as it was said. */
+  readonly end: (text: string) => string
 }
 
-const withAnswer = (name: string, content: AssistantContent): AssistantContent => {
+const makeWriting = (name: string, onDelta: (delta: Delta) => void): Writing => {
+  let raw = ""
+  let start = 0
+  /** What of `raw` has been said, from `start` on: the answer without the object around it. */
+  let said = 0
+
+  const say = (): void => {
+    if (start === 0) {
+      start = /^\s*\{\s*"answer"\s*:\s*/.exec(raw)?.[0].length ?? 0
+      said = start
+      if (start === 0) return
+    }
+    const end = withoutBrace(raw)
+    if (end <= said) return
+    onDelta({ type: "text", delta: raw.slice(said, end) })
+    said = end
+  }
+
+  return {
+    pass: (delta) => {
+      if (delta.type === "text") return
+      if (delta.type !== "tool-params" || delta.name !== name) {
+        if (delta.type === "restart") raw = ""
+        if (raw === "") start = said = 0
+        return onDelta(delta)
+      }
+      raw += delta.delta
+      say()
+    },
+    end: (text) => {
+      const told = raw.slice(start, said)
+      if (told !== "" && isSame(told, text)) return told
+      // The model said more than its answer, or it was not the answer yet.
+      if (told !== "") onDelta(takenBack)
+      if (text !== "") onDelta({ type: "text", delta: text })
+      return text
+    }
+  }
+}
+
+/** Behind the text, without the brace at its end, which may be that of the object around the answer. */
+const withoutBrace = (text: string): number => {
+  let end = text.length
+  while (end > 0 && /\s/.test(text.charAt(end - 1))) end--
+  if (text.charAt(end - 1) !== "}") return end
+  end--
+  while (end > 0 && /\s/.test(text.charAt(end - 1))) end--
+  return end
+}
+
+const isSame = (told: string, text: string): boolean =>
+  Result.getOrElse(
+    Result.try(() => canonical(JSON.parse(told)) === canonical(JSON.parse(text))),
+    () => false
+  )
+
+const takenBack: Delta = {
+  type: "restart",
+  reason: "InvalidResponseError",
+  message: "What was streamed is not the answer",
+  delayMillis: 0,
+  model: undefined
+}
+
+const answered = (name: string, response: LlmResponse, writing: Writing | undefined): LlmResponse => {
+  const { answer, rest } = split(name, response.content)
+  const text = answer ?? History.text(rest)
+  const said = writing === undefined ? text : writing.end(text)
+  if (answer === undefined) return { ...response, content: rest }
+  return {
+    ...response,
+    content: [...rest, { type: "text", text: said }],
+    finishReason: response.finishReason === "tool-calls" ? "stop" : response.finishReason
+  }
+}
+
+/** The answer as text, if there is one, and what goes with it: calls of other tools come first, and then it is not yet one. */
+const split = (
+  name: string,
+  content: AssistantContent
+): { readonly answer: string | undefined; readonly rest: AssistantContent } => {
   const answer = content.find((part) => part.type === "tool-call" && part.name === name)
-  if (answer?.type !== "tool-call") return content
-  const others = content.filter((part) => part.type !== "tool-call" || part.name !== name)
-  if (others.some((part) => part.type === "tool-call" && part.providerExecuted !== true)) return others
-  return [...others.filter((part) => part.type !== "text"), { type: "text", text: textOf(answer.params) }]
+  const rest = content.filter((part) => part.type !== "tool-call" || part.name !== name)
+  const isPremature = rest.some((part) => part.type === "tool-call" && part.providerExecuted !== true)
+  if (answer?.type !== "tool-call" || isPremature) return { answer: undefined, rest }
+  return { answer: textOf(answer.params), rest: rest.filter((part) => part.type !== "text") }
 }
 
 /** The answer as JSON, or whatever the model wrote instead: the agent checks it. */

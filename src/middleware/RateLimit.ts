@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as RateLimiter from "effect/persistence/RateLimiter"
 import * as History from "../History.ts"
 import type { OnDelta } from "../internal/attempt.ts"
+import { rateLimitModule } from "../internal/attempt.ts"
 import * as Llm from "../Llm.ts"
 import * as Usage from "../Usage.ts"
 
@@ -70,8 +71,11 @@ const lengthOf = (message: Prompt.MessageEncoded): number => {
  * - Each limit is a bucket that is full at first and fills evenly, a window's worth in each window.
  * - The estimate of a call's tokens is taken before it. What the call took beyond that is taken after it, and the next
  *   calls wait for it. What it took less stays taken: the limiter takes nothing back.
- * - After a `RateLimitError` with `retryAfter` no fiber makes a call before that has passed.
- * - A call that would have to wait longer than `maxWait` fails at once with a `RateLimitError` that says how long.
+ * - After a `RateLimitError` no fiber makes a call before `retryAfter` has passed; if the provider does not say when, a
+ *   second, and twice as long for each further one in a row, up to a minute.
+ * - Calls wait in the order in which they came. One that would have to wait longer than `maxWait` fails at once with a
+ *   `RateLimitError` that says how long, and takes nothing of what it would wait for. One that is interrupted while it
+ *   waits has taken its place all the same.
  * - While the store cannot be reached, calls are not limited, and a warning is logged.
  *
  * **Gotchas**
@@ -101,7 +105,7 @@ export const make =
         let known = models.get(sampling.model)
         if (known === undefined) {
           const key = sampling.model === undefined ? options.key : `${options.key}/${sampling.model}`
-          known = { requests: `${key}:requests`, tokens: `${key}:tokens`, pausedUntil: 0 }
+          known = { requests: `${key}:requests`, tokens: `${key}:tokens`, pausedUntil: 0, refusals: 0 }
           models.set(sampling.model, known)
         }
         return known
@@ -132,6 +136,8 @@ interface Model {
    * does not hear of a refusal once it has learned from another.
    */
   pausedUntil: number
+  /** Rate limits in a row. */
+  refusals: number
 }
 
 const limited = Effect.fnUntraced(function* (
@@ -144,17 +150,14 @@ const limited = Effect.fnUntraced(function* (
   const { requests, tokens } = limits
   // A call that takes more than the bucket holds waits for a full one.
   const reserved = tokens === undefined ? 0 : Math.min(limits.estimate(request), tokens.limit)
-  const patience = { millis: limits.maxWait }
-  // A call that is interrupted or gives up while it waits takes nothing of what it waits for.
-  if (requests !== undefined) {
-    for (let left: Left; (left = yield* take(limits, model.requests, requests, 1))[0] < 0;) {
-      yield* wait(missing(left, requests), patience)
-    }
-  }
+  const patience: Patience = { millis: limits.maxWait }
   if (tokens !== undefined) {
-    for (let left: Left; (left = yield* take(limits, model.tokens, tokens, reserved))[0] < 0;) {
-      yield* wait(missing(left, tokens), patience)
-    }
+    const left = yield* take(limits, model.tokens, tokens, reserved)
+    if (left[0] < 0) yield* queue(limits, model.tokens, tokens, reserved, missing(left, tokens), patience)
+  }
+  if (requests !== undefined) {
+    const left = yield* take(limits, model.requests, requests, 1)
+    if (left[0] < 0) yield* queue(limits, model.requests, requests, 1, missing(left, requests), patience)
   }
   // Last, because the provider may ask for a pause while calls wait for the limits.
   while (model.pausedUntil > 0) {
@@ -163,10 +166,25 @@ const limited = Effect.fnUntraced(function* (
     yield* wait(millis, patience)
   }
   const response = yield* Effect.tapError(llm.generate(request, onDelta), (error) => heed(model, error))
+  model.refusals = 0
   const more = Usage.totalTokens(response.tokens) - reserved
   if (tokens !== undefined && more > 0) yield* take(limits, model.tokens, tokens, more, true)
   return response
 })
+
+/**
+ * Waits for tokens that are missing. They are taken in debt: whoever comes later waits behind, however little it wants,
+ * and nothing is taken by a call that would have to wait too long.
+ */
+const queue = (limits: Limits, key: string, bucket: Bucket, tokens: number, millis: number, patience: Patience) =>
+  millis > patience.millis
+    ? Effect.fail(refused(Duration.millis(millis)))
+    : Effect.flatMap(take(limits, key, bucket, tokens, true), (owed) => wait(missing(owed, bucket), patience))
+
+/** How long a call may still wait. */
+interface Patience {
+  millis: number
+}
 
 /** The tokens that are left, negative if some are missing, and the milliseconds since the last of them came. */
 type Left = readonly [remaining: number, elapsed: number]
@@ -186,18 +204,19 @@ const missing = ([remaining, elapsed]: Left, { refillRate }: Bucket): number =>
   Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed
 
 /** Waits, unless that is more than is left of the patience. */
-const wait = (millis: number, patience: { millis: number }): Effect.Effect<void, AiError.AiError> => {
+const wait = (millis: number, patience: Patience): Effect.Effect<void, AiError.AiError> => {
   patience.millis -= millis
   return patience.millis < 0 ? Effect.fail(refused(Duration.millis(millis))) : Effect.sleep(millis)
 }
 
 const refused = (retryAfter: Duration.Duration): AiError.AiError =>
-  AiError.make({ module: "RateLimit", method: "generate", reason: new AiError.RateLimitError({ retryAfter }) })
+  AiError.make({ module: rateLimitModule, method: "generate", reason: new AiError.RateLimitError({ retryAfter }) })
 
 /** Remembers how long the provider wants no calls. */
 const heed = (model: Model, { reason }: AiError.AiError): Effect.Effect<void> => {
-  if (reason._tag !== "RateLimitError" || reason.retryAfter === undefined) return Effect.void
-  const millis = Duration.toMillis(reason.retryAfter)
+  if (reason._tag !== "RateLimitError") return Effect.void
+  const guess = Math.min(1000 * 2 ** model.refusals++, 60_000)
+  const millis = reason.retryAfter === undefined ? guess : Duration.toMillis(reason.retryAfter)
   return Effect.map(Clock.currentTimeMillis, (now) => {
     model.pausedUntil = Math.max(now + millis, model.pausedUntil)
   })

@@ -146,7 +146,7 @@ export interface Subject {
  * @category models
  * @since 0.1.0
  */
-export const timeoutMillis = 300
+export const timeoutMillis = 900
 
 /**
  * A check of a model: `violations` is empty when it holds.
@@ -159,7 +159,13 @@ export interface Check {
   readonly violations: Effect.Effect<ReadonlyArray<string>>
 }
 
-const tokens: Tokens = { inputTokens: 30, outputTokens: 12, cachedInputTokens: 8, reasoningTokens: 5 }
+const tokens: Tokens = {
+  inputTokens: 30,
+  outputTokens: 12,
+  cachedInputTokens: 8,
+  cacheWriteTokens: 0,
+  reasoningTokens: 5
+}
 const model = "model-under-test"
 
 const answer = (pieces: ReadonlyArray<Piece>, finishReason: Response.FinishReason = "stop"): Scenario => ({
@@ -457,9 +463,10 @@ const givesUp = Effect.fnUntraced(function* (subject: Subject, scenario: Scenari
     startImmediately: true
   })
   const waiting = yield* Effect.forkChild(givenUp, { startImmediately: true })
-  yield* Effect.sleep(timeoutMillis / 3)
-  yield* Fiber.interrupt(fiber)
-  const noticed = yield* Effect.timeoutOption(Fiber.join(waiting), 2000)
+  yield* Effect.sleep(timeoutMillis / 9)
+  yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+  // Well before the model's own timeout would close the connection.
+  const noticed = yield* Effect.timeoutOption(Fiber.join(waiting), timeoutMillis / 2)
   return noticed._tag === "Some" ? [] : ["the provider was not told"]
 }, Effect.scoped)
 
@@ -474,28 +481,40 @@ const isLazy = Effect.fnUntraced(function* (subject: Subject) {
 
 const sends = Effect.fnUntraced(function* (subject: Subject, documented: ReadonlySet<string>) {
   const sampling = { temperature: 0.5, topP: 0.9, maxTokens: 100, stop: ["END"], seed: 7 }
-  const requests: ReadonlyArray<Partial<Llm.LlmRequest>> = [
-    { history: conversation(subject.supports.images), sampling },
-    { toolChoice: "required" },
-    { toolChoice: { tool: "weather" } },
-    { toolChoice: "none" },
-    { tools: [], output: { name: "answer", schema: Schema.Struct({ sunny: Schema.Boolean }) } }
+  const talk = { history: conversation(subject.supports.images), sampling }
+  const typed = { tools: [], output: { name: "answer", schema: Schema.Struct({ sunny: Schema.Boolean }) } }
+  /** Requests, and what has to be in their bodies. */
+  const requests: ReadonlyArray<readonly [Partial<Llm.LlmRequest>, ReadonlyArray<string>]> = [
+    [
+      talk,
+      [...said, "Weather in Bern?", "I look it up.", "no clock", "Sunny.", ...(subject.supports.images ? [pixel] : [])]
+    ],
+    [{ toolChoice: "required" }, said],
+    [{ toolChoice: { tool: "weather" } }, said],
+    [{ toolChoice: "none" }, said.slice(0, 1)],
+    [typed, [...said.slice(0, 1), "sunny"]]
   ]
   const violations: Array<string> = []
-  for (const overrides of requests) {
+  for (const [overrides, words] of requests) {
     for (const isStream of [false, true]) {
-      const sent = (yield* play(subject, answer(text), isStream, overrides)).requests
-      for (const { body } of sent) {
-        violations.push(...undocumented(body, documented))
-        if (JSON.stringify(body).includes(subject.secret)) violations.push("the body holds the API key")
-      }
+      const { exit, requests: sent } = yield* play(subject, answer(text), isStream, overrides)
+      if (Exit.isFailure(exit)) violations.push(`failed: ${Cause.pretty(exit.cause)}`)
       if (sent.length !== 1) violations.push(`${sent.length} requests in place of one`)
+      for (const { body } of sent) {
+        const json = JSON.stringify(body)
+        violations.push(...undocumented(body, documented))
+        violations.push(
+          ...words.filter((word) => !json.includes(word)).map((word) => `did not send: ${word.slice(0, 40)}`)
+        )
+        if (json.includes(subject.secret)) violations.push("the body holds the API key")
+      }
     }
   }
-  const { requests: shown } = yield* play(subject, answer(text), false, { history: conversation(true) })
-  if (subject.supports.images && !JSON.stringify(shown).includes(pixel)) violations.push("the image was not sent")
   return Array.from(new Set(violations))
 })
+
+/** What each request says: its instructions and its tools. */
+const said = ["You know the weather.", "Tells the weather", "Tells the time"]
 
 /** The paths in a body that are not documented, and those that are `null`. */
 const undocumented = (body: unknown, documented: ReadonlySet<string>): ReadonlyArray<string> => {

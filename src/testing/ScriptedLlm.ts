@@ -68,7 +68,13 @@ export interface ScriptedLlm {
   readonly remaining: () => number
 }
 
-const defaultTokens: Tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, reasoningTokens: 0 }
+const defaultTokens: Tokens = {
+  inputTokens: 10,
+  outputTokens: 5,
+  cachedInputTokens: 0,
+  cacheWriteTokens: 0,
+  reasoningTokens: 0
+}
 
 /**
  * Makes a scripted model. A call beyond the end of the script fails with an `AiError` that says so, unless

@@ -122,7 +122,13 @@ const play = (policy: Policy, tape: ReadonlyArray<number>) => {
       params: { n: next(2) }
     }))
     const content: AssistantContent = outcome < 16 ? [{ type: "text", text: `answer ${outcome}` }, ...calls] : calls
-    const tokens = { inputTokens: next(9), outputTokens: next(9), cachedInputTokens: next(9), reasoningTokens: next(9) }
+    const tokens = {
+      inputTokens: next(9),
+      outputTokens: next(9),
+      cachedInputTokens: next(9),
+      cacheWriteTokens: next(9),
+      reasoningTokens: next(9)
+    }
     const costNanoUsd = next(9)
     emit({
       _tag: "ModelCallCompleted",

@@ -54,7 +54,7 @@ const usage: Provider.LanguageModelV4Usage = {
   outputTokens: { total: 5, text: 2, reasoning: 3 }
 }
 
-const tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 3 }
+const tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, cacheWriteTokens: 0, reasoningTokens: 3 }
 
 const finish = (
   unified: Provider.LanguageModelV4FinishReason["unified"],
@@ -408,7 +408,7 @@ describe("an answer", () => {
       assert.deepStrictEqual(response, {
         content: [],
         finishReason: "stop",
-        tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 },
+        tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 },
         model: undefined
       })
     })
@@ -1017,7 +1017,7 @@ describe("the Anthropic provider", () => {
       ])
       assert.strictEqual(first.finishReason, "tool-calls")
       assert.strictEqual(first.model, "claude-opus-4-5-20251101")
-      assert.deepInclude(first.tokens, { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4 })
+      assert.deepInclude(first.tokens, { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, cacheWriteTokens: 0 })
       assert.deepStrictEqual(
         deltas.map((delta) => ("delta" in delta ? delta.delta : "")).filter((delta) => delta !== ""),
         ["Rome, ", "then", `{"city":`, `"Rome"}`]

@@ -282,6 +282,39 @@ describe("a request", () => {
     Effect.map(sentFor({}, { thinking }), ({ body }) => assert.deepStrictEqual(body["thinking"], expected))
   )
 
+  it.effect.each([
+    [8_000, 2_000, 1_999],
+    [8_000, 1_024, undefined],
+    [8_000, 9_000, 8_000]
+  ] as const)(
+    "thinks within what it may write: a budget of %i within %i is %s",
+    ([budgetTokens, maxTokens, expected]) =>
+      Effect.map(sentFor({ sampling: { maxTokens } }, { thinking: { budgetTokens } }), ({ body }) =>
+        assert.deepStrictEqual(
+          body["thinking"],
+          expected === undefined ? undefined : { type: "enabled", budget_tokens: expected }
+        )
+      )
+  )
+
+  it.effect("does not think on its own where it forces a tool", () =>
+    Effect.map(sentFor({ tools: [Weather], toolChoice: "required" }, { thinking: "adaptive" }), ({ body }) =>
+      assert.strictEqual(body["thinking"], undefined)
+    )
+  )
+
+  it.effect("keeps the ids of other providers apart", () =>
+    Effect.gen(function* () {
+      const asked = History.appendUser(History.empty, "Hi")
+      const history = History.appendAssistant(asked, [weather("a.b", {}), weather("a:b", {}), weather("a_b", {})])
+      const json = JSON.stringify((yield* sentFor({ history })).body)
+      const ids = Array.from(json.matchAll(/"(?:tool_use_)?id":"([^"]*)"/g), ([, id]) => id!)
+      assert.lengthOf(ids, 6)
+      assert.strictEqual(new Set(ids).size, 3)
+      assert.isTrue(ids.every((id) => /^[\w-]+$/.test(id)))
+    })
+  )
+
   it.effect("has no thinking budget where it forces a tool, and then until a user speaks again", () =>
     Effect.gen(function* () {
       const budget = { type: "enabled", budget_tokens: 1_024 }
@@ -303,7 +336,9 @@ describe("a request", () => {
         [{ history: History.appendAssistant(free, [weather("b", {})]) }, budget]
       ] as const) {
         assert.deepStrictEqual(yield* sent(request, { budgetTokens: 1_024 }), expected)
-        assert.deepStrictEqual(yield* sent(request, "adaptive"), { type: "adaptive", display: "summarized" })
+        const isForced = "toolChoice" in request && request.toolChoice !== "none" && !("tools" in request)
+        const adaptive = isForced ? undefined : { type: "adaptive", display: "summarized" }
+        assert.deepStrictEqual(yield* sent(request, "adaptive"), adaptive)
       }
     })
   )
@@ -340,7 +375,7 @@ describe("a request", () => {
             { type: "redacted_thinking", data: "secret" },
             said("Let me see"),
             { type: "tool_use", id: "a", name: "weather", input: { city: "Köln" } },
-            { type: "tool_use", id: "b_1", name: "weather", input: {} },
+            { type: "tool_use", id: "b_2e_1", name: "weather", input: {} },
             { type: "tool_use", id: "c", name: "weather", input: {} }
           ]
         },
@@ -348,7 +383,7 @@ describe("a request", () => {
           role: "user",
           content: [
             { type: "tool_result", tool_use_id: "a", content: [said(`{"degrees":21}`)] },
-            { type: "tool_result", tool_use_id: "b_1", content: [said("Not JSON")], is_error: true },
+            { type: "tool_result", tool_use_id: "b_2e_1", content: [said("Not JSON")], is_error: true },
             { type: "tool_result", tool_use_id: "c" },
             said("And?")
           ]
@@ -643,7 +678,13 @@ describe("an answer", () => {
       assert.deepStrictEqual(yield* call(() => json(body)), {
         content: [{ type: "text", text: "Hello" }],
         finishReason: "stop",
-        tokens: { inputTokens: 3_210, outputTokens: 50, cachedInputTokens: 3_000, reasoningTokens: 30 },
+        tokens: {
+          inputTokens: 3_210,
+          outputTokens: 50,
+          cachedInputTokens: 3_000,
+          cacheWriteTokens: 200,
+          reasoningTokens: 30
+        },
         model: "claude-test-2026"
       })
     })
@@ -651,7 +692,7 @@ describe("an answer", () => {
 
   it.effect("without usage or model counts nothing", () =>
     Effect.gen(function* () {
-      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }
+      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
       const nulls = { input_tokens: null, cache_read_input_tokens: null, output_tokens_details: null }
       for (const usage of [undefined, null, {}, nulls]) {
         const body = message({ stop_reason: "end_turn", model: undefined, usage })
@@ -744,7 +785,7 @@ describe("a stream", () => {
 
   const ping = event({ type: "ping" })
 
-  const tokens = { inputTokens: 9, outputTokens: 8, cachedInputTokens: 2, reasoningTokens: 3 }
+  const tokens = { inputTokens: 9, outputTokens: 8, cachedInputTokens: 2, cacheWriteTokens: 0, reasoningTokens: 3 }
 
   const usage = { output_tokens: 8, output_tokens_details: { thinking_tokens: 3 } }
 
@@ -866,6 +907,7 @@ describe("a stream", () => {
         inputTokens: 9,
         outputTokens: 20,
         cachedInputTokens: 2,
+        cacheWriteTokens: 1,
         reasoningTokens: 0
       })
     })
@@ -881,6 +923,7 @@ describe("a stream", () => {
         spoken("Hi", 1),
         delta(1, { type: "citations_delta", citation: {} }),
         start(2, { type: "server_tool_use", id: "srv", name: "web_search", input: {} }),
+        delta(2, { type: "input_json_delta", partial_json: '{"query":"x"}' }),
         stop(2),
         finish("end_turn"),
         done,
@@ -1281,7 +1324,7 @@ describe("the server that plays scenarios", () => {
     { type: "params", index: 0, delta: `{}` },
     { type: "params", index: 1, delta: `"Rome"}` }
   ]
-  const tokens = { inputTokens: 10, outputTokens: 7, cachedInputTokens: 4, reasoningTokens: 2 }
+  const tokens = { inputTokens: 10, outputTokens: 7, cachedInputTokens: 4, cacheWriteTokens: 0, reasoningTokens: 2 }
   const scenario: LlmConformance.Scenario = {
     _tag: "Answer",
     pieces,

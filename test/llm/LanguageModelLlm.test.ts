@@ -41,10 +41,12 @@ const finish = (reason: Response.FinishReason = "stop"): Response.FinishPartEnco
 interface Model {
   readonly text?: ReadonlyArray<Response.PartEncoded>
   readonly stream?: ReadonlyArray<Response.StreamPartEncoded>
+  /** The stream ends as it is. Otherwise it gets an end. */
+  readonly isCut?: boolean
 }
 
 /** Calls a model that answers with the parts: what it answered, what it was asked, what was heard. */
-const call = Effect.fnUntraced(function* ({ stream, text }: Model, overrides: Partial<Llm.LlmRequest> = {}) {
+const call = Effect.fnUntraced(function* ({ isCut, stream, text }: Model, overrides: Partial<Llm.LlmRequest> = {}) {
   const asked: Array<LanguageModel.ProviderOptions> = []
   const model = LanguageModel.make({
     generateText: (options) => {
@@ -53,7 +55,9 @@ const call = Effect.fnUntraced(function* ({ stream, text }: Model, overrides: Pa
     },
     streamText: (options) => {
       asked.push(options)
-      return stream === undefined ? Stream.die("not to be called") : Stream.fromIterable(stream)
+      if (stream === undefined) return Stream.die("not to be called")
+      const hasEnd = isCut === true || stream.some((part) => part.type === "finish" || part.type === "error")
+      return Stream.fromIterable(hasEnd ? stream : [...stream, finish()])
     }
   })
   const deltas: Array<Llm.Delta> = []
@@ -159,18 +163,27 @@ describe("a response", () => {
           { ...toolCall("a", "weather", { city: "Rome" }), options: { openai: { itemId: "i" } } }
         ],
         finishReason: "tool-calls",
-        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 3 },
+        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, cacheWriteTokens: 0, reasoningTokens: 3 },
         model: "m-1"
       })
     })
   )
 
-  it.effect("without an end is of unknown reason and cost", () =>
+  it.effect("without an end is of unknown reason and cost when it is whole, and was cut when it is a stream", () =>
     Effect.gen(function* () {
-      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }
+      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
       const nothing = { content: [], finishReason: "unknown", tokens: none, model: undefined } as const
       assert.deepStrictEqual((yield* call({ text: [] })).response, nothing)
-      assert.deepStrictEqual((yield* call({ stream: [] })).response, nothing)
+      const cut = yield* Effect.flip(
+        call({
+          isCut: true,
+          stream: [
+            { type: "text-start", id: "1" },
+            { type: "text-delta", id: "1", delta: "Half an ans" }
+          ]
+        })
+      )
+      assert.strictEqual(cut.reason._tag, "NetworkError")
     })
   )
 
@@ -258,7 +271,7 @@ describe("a stream", () => {
           toolCall("a", "weather", { city: "Rome" })
         ],
         finishReason: "tool-calls",
-        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 3 },
+        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, cacheWriteTokens: 0, reasoningTokens: 3 },
         model: "m-1"
       })
       assert.deepStrictEqual(deltas, [

@@ -51,7 +51,7 @@ const hits = { type: "tool-result", id: "s", name: "search", isFailure: false, r
 describe("generateText", () => {
   it.effect("answers with text, reason, usage and model", () =>
     Effect.gen(function* () {
-      const tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 3 }
+      const tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, cacheWriteTokens: 0, reasoningTokens: 3 }
       const { result } = yield* withScript(
         [
           {
@@ -425,7 +425,7 @@ describe("streamText", () => {
 const answer = (text: string): Llm.LlmResponse => ({
   content: [{ type: "text", text }],
   finishReason: "stop",
-  tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 },
+  tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 },
   model: undefined
 })
 
@@ -455,6 +455,7 @@ describe("the way there and back", () => {
     inputTokens: Count,
     outputTokens: Count,
     cachedInputTokens: Count,
+    cacheWriteTokens: Count,
     reasoningTokens: Count
   })
   const FinishReason = Schema.Literals(["stop", "length", "content-filter", "tool-calls", "error", "pause", "unknown"])

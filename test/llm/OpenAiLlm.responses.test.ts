@@ -356,7 +356,7 @@ describe("an answer", () => {
       assert.deepStrictEqual(yield* ask([message(outputText("Hello"))], { usage }), {
         content: [{ type: "text", text: "Hello" }],
         finishReason: "stop",
-        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 3 },
+        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, cacheWriteTokens: 0, reasoningTokens: 3 },
         model: "gpt-test-2026"
       })
     })
@@ -364,7 +364,7 @@ describe("an answer", () => {
 
   it.effect("without usage or model counts nothing", () =>
     Effect.gen(function* () {
-      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }
+      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
       for (const fields of [
         { model: null, usage: null },
         { model: null, usage: { input_tokens_details: null } }
@@ -509,7 +509,7 @@ describe("a stream", () => {
       weather("b", { city: "Zürich 🏔" })
     ],
     finishReason: "tool-calls",
-    tokens: { inputTokens: 7, outputTokens: 8, cachedInputTokens: 0, reasoningTokens: 2 },
+    tokens: { inputTokens: 7, outputTokens: 8, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 2 },
     model: "gpt-test-2026"
   }
   const expectedDeltas: ReadonlyArray<Llm.Delta> = [
@@ -732,7 +732,7 @@ describe("a failure", () => {
 })
 
 describe("a scenario", () => {
-  const tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 3 }
+  const tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, cacheWriteTokens: 0, reasoningTokens: 3 }
   const pieces: ReadonlyArray<LlmConformance.Piece> = [
     { type: "reasoning", delta: "Hm" },
     { type: "reasoning", delta: " 🤔" },

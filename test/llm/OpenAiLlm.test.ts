@@ -388,7 +388,7 @@ describe("an answer", () => {
       assert.deepStrictEqual(response, {
         content: [{ type: "text", text: "Hello" }],
         finishReason: "stop",
-        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, reasoningTokens: 3 },
+        tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 4, cacheWriteTokens: 0, reasoningTokens: 3 },
         model: "gpt-test-2026"
       })
     })
@@ -396,7 +396,7 @@ describe("an answer", () => {
 
   it.effect("without usage or model counts nothing", () =>
     Effect.gen(function* () {
-      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 }
+      const none = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
       for (const usage of [{}, { usage: null }, { usage: { prompt_tokens_details: null } }]) {
         const response = yield* call(() => json({ ...answer({ content: "" }), ...usage }))
         assert.deepStrictEqual(response, { content: [], finishReason: "stop", tokens: none, model: undefined })
@@ -552,7 +552,7 @@ describe("a stream", () => {
       weather("b", { city: "Zürich 🏔" })
     ],
     finishReason: "tool-calls",
-    tokens: { inputTokens: 7, outputTokens: 8, cachedInputTokens: 0, reasoningTokens: 2 },
+    tokens: { inputTokens: 7, outputTokens: 8, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 2 },
     model: "qwen"
   }
   const expectedDeltas: ReadonlyArray<Llm.Delta> = [
@@ -721,6 +721,7 @@ describe("a stream", () => {
         inputTokens: 1,
         outputTokens: 2,
         cachedInputTokens: 0,
+        cacheWriteTokens: 0,
         reasoningTokens: 0
       })
     })

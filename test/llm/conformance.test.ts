@@ -113,6 +113,12 @@ const timeouts = {
   totalTimeout: LlmConformance.timeoutMillis * 10
 }
 
+/** Servers have been seen to repeat the key that they refuse. */
+const tactless = (reply: OpenAiServer.Reply): OpenAiServer.Reply =>
+  reply.status !== undefined && typeof reply.body === "string"
+    ? { ...reply, body: reply.body.replace('"message":"', `"message":"With the key ${secret}: `) }
+    : reply
+
 /** A model whose provider is a server on the loopback interface that plays scenarios in its wire format. */
 const served = (
   make: (url: string) => Effect.Effect<Llm.Llm["Service"], never, Scope.Scope>,
@@ -120,17 +126,18 @@ const served = (
     readonly play: (scenario: LlmConformance.Scenario, request: { readonly isStream: boolean }) => OpenAiServer.Reply
     readonly documented: ReadonlySet<string>
   },
-  supports: Partial<LlmConformance.Subject["supports"]> = {}
+  supports: Partial<LlmConformance.Subject["supports"]> = {},
+  spoil: (llm: Llm.Llm["Service"]) => Llm.Llm["Service"] = (llm) => llm
 ): LlmConformance.Subject => ({
   secret,
   documented: wire.documented,
   supports: { reasoning: true, images: true, timeouts: true, failures: allFailures, ...supports },
   stage: Effect.fnUntraced(function* (scenario) {
     const server = yield* OpenAiServer.make(({ body }: OpenAiServer.Received) =>
-      wire.play(scenario, { isStream: Predicate.hasProperty(body, "stream") && body.stream === true })
+      tactless(wire.play(scenario, { isStream: Predicate.hasProperty(body, "stream") && body.stream === true }))
     )
     return {
-      llm: yield* make(server.url),
+      llm: spoil(yield* make(server.url)),
       requests: () => server.requests,
       givenUp: Effect.flatMap(server.next, ({ closedEarly }) => Deferred.await(closedEarly))
     }
@@ -164,11 +171,11 @@ const subjects: Readonly<Record<string, LlmConformance.Subject>> = {
       includeUsage: true,
       supportsStructuredOutputs: true
     })
-    return Effect.succeed(AiSdkLlm.make(provider("m"), timeouts))
+    return Effect.succeed(AiSdkLlm.make(provider("m"), { ...timeouts, secrets: [apiKey] }))
   }, OpenAiChat),
   "AiSdkLlm, @ai-sdk/anthropic": served((url) => {
     const provider = createAnthropic({ baseURL: `${url}/v1`, apiKey: secret })
-    return Effect.succeed(AiSdkLlm.make(provider("m"), timeouts))
+    return Effect.succeed(AiSdkLlm.make(provider("m"), { ...timeouts, secrets: [apiKey] }))
   }, AnthropicServer),
   "LanguageModelLlm, on an Llm as a LanguageModel": {
     ...perfect(),
@@ -213,7 +220,11 @@ const onError =
 
 describe("a model that is spoiled is found out:", () => {
   const spoils: ReadonlyArray<readonly [string, RegExp, (llm: Llm.Llm["Service"]) => Llm.Llm["Service"]]> = [
-    ["it loses usage", /tokens: /, onResponse(({ tokens }) => ({ tokens: { ...tokens, cachedInputTokens: 0 } }))],
+    [
+      "it loses usage",
+      /tokens: /,
+      onResponse(({ tokens }) => ({ tokens: { ...tokens, cachedInputTokens: 0, cacheWriteTokens: 0 } }))
+    ],
     [
       "it makes up a finish reason",
       /finish reason: "stop" in place of "length"/,
@@ -264,7 +275,13 @@ describe("a model that is spoiled is found out:", () => {
             Effect.succeed({
               content: [],
               finishReason: "stop",
-              tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 },
+              tokens: {
+                inputTokens: 0,
+                outputTokens: 0,
+                cachedInputTokens: 0,
+                cacheWriteTokens: 0,
+                reasoningTokens: 0
+              },
               model: undefined
             })
           )
@@ -288,5 +305,41 @@ describe("a model that is spoiled is found out:", () => {
   ]
   it.live.each(spoils)("%s", ([, violation, spoil]) =>
     Effect.map(found(spoil), (violations) => assert.match(violations.join("\n"), violation))
+  )
+})
+
+describe("a model on a server that is spoiled is found out, too:", () => {
+  const chat = (spoil: (llm: Llm.Llm["Service"]) => Llm.Llm["Service"]) =>
+    served((baseUrl) => overHttp(OpenAiLlm.make({ ...timeouts, baseUrl, apiKey, model: "m" })), OpenAiChat, {}, spoil)
+
+  const foundBy = (name: RegExp, spoil: (llm: Llm.Llm["Service"]) => Llm.Llm["Service"]) =>
+    Effect.map(
+      Effect.forEach(
+        LlmConformance.checks(chat(spoil)).filter((check) => name.test(check.name)),
+        ({ violations }) => violations,
+        { concurrency: "unbounded" }
+      ),
+      (all) => all.flat().join("\n")
+    )
+
+  it.live("it keeps half of the request to itself", () =>
+    Effect.gen(function* () {
+      const violations = yield* foundBy(/sends what/, (llm) => ({
+        generate: (request, onDelta) =>
+          llm.generate({ ...request, instructions: "", tools: [], output: undefined }, onDelta)
+      }))
+      assert.match(violations, /did not send: You know the weather/)
+      assert.match(violations, /did not send: Tells the time/)
+      assert.match(violations, /did not send: sunny/)
+    })
+  )
+
+  it.live("it waits for its own timeout when it is interrupted", () =>
+    Effect.gen(function* () {
+      const violations = yield* foundBy(/interrupted/, (llm) => ({
+        generate: (request, onDelta) => Effect.uninterruptible(llm.generate(request, onDelta))
+      }))
+      assert.match(violations, /the provider was not told/)
+    })
   )
 })

@@ -1,12 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as Llm from "effect-agent-runtime/Llm"
 import * as CircuitBreaker from "effect-agent-runtime/middleware/CircuitBreaker"
+import * as RateLimit from "effect-agent-runtime/middleware/RateLimit"
 import type * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Store from "effect/persistence/CircuitBreaker"
+import * as RateLimiter from "effect/persistence/RateLimiter"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import type { Step } from "../support/models.ts"
@@ -40,6 +42,20 @@ describe("a circuit", () => {
       assert.deepStrictEqual(yield* outcomes(llm, 3), ["answered", "answered", "answered"])
       assert.deepStrictEqual(subject.calls, [0, 0, 30_000, 30_000, 30_000])
     }).pipe(tested)
+  )
+
+  it.effect("stays closed when the calls were refused before they reached the provider", () =>
+    Effect.gen(function* () {
+      const subject = model(answers("Hello"))
+      const limited = yield* wrap(
+        subject.llm,
+        RateLimit.make({ key: "test", requests: 2, window: "1 second", maxWait: 0 })
+      )
+      const llm = yield* guarded({ llm: limited })
+      assert.deepStrictEqual(yield* outcomes(llm, 5), ["answered", "answered", "RateLimit", "RateLimit", "RateLimit"])
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* outcome(llm), "answered")
+    }).pipe(Effect.provide(RateLimiter.layerStoreMemory), tested)
   )
 
   it.effect("opens after five failures by default", () =>

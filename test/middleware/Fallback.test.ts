@@ -88,7 +88,7 @@ describe("the failure", () => {
     })
   )
 
-  it.effect.each(["overloaded", "network", "malformed", "authentication", "quota"] as const)(
+  it.effect.each(["overloaded", "network", "malformed", "authentication", "quota", "gone", "overflow"] as const)(
     "%s moves on to the next model",
     (kind) =>
       Effect.gen(function* () {

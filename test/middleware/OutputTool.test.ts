@@ -96,6 +96,57 @@ describe("an answer by tool", () => {
     })
   )
 
+  it.effect("is streamed while it is written, without the object around it", () =>
+    Effect.gen(function* () {
+      const pieces = ['{"an', 'swer" : {"kind":"cir', 'cle","rad', 'ius":2', "}", " }"]
+      const llm = ScriptedLlm.make([answer({ answer: circle })])
+      const slow: Llm.Llm["Service"] = {
+        generate: (request, onDelta) =>
+          Effect.flatMap(llm.generate(request), (response) =>
+            Effect.as(
+              Effect.forEach(pieces, (delta) =>
+                Effect.andThen(
+                  Effect.sync(() => onDelta?.({ type: "tool-params", id: "call_1", name: "final_answer", delta })),
+                  Effect.yieldNow
+                )
+              ),
+              response
+            )
+          )
+      }
+      const layer = Layer.succeed(Llm.Llm, slow).pipe(Llm.withMiddleware(OutputTool.make()))
+      const parts = yield* Agent.streamOutput(drawer, "Draw").pipe(
+        Stream.runCollect,
+        Effect.provide([MathToolsLayer, layer])
+      )
+      assert.deepStrictEqual(parts, [{ kind: "cir" }, { kind: "circle" }, circle])
+    })
+  )
+
+  it.effect("is taken back when it was not the answer", () =>
+    Effect.gen(function* () {
+      // Beside another call, and with more than the answer in it.
+      const { layer } = scripted(
+        [calculate("add", 1, 1), answer({ answer: { kind: "square", side: 9 } })],
+        answer({ answer: circle, note: "done" })
+      )
+      const events = yield* Agent.stream(drawer, "Draw").pipe(
+        Stream.runCollect,
+        Effect.provide([MathToolsLayer, layer])
+      )
+      const lastRestart = events.findLastIndex((event) => event._tag === "ModelCallRetried")
+      assert.lengthOf(
+        events.filter((event) => event._tag === "ModelCallRetried"),
+        2
+      )
+      const text = events
+        .slice(lastRestart)
+        .map((event) => (event._tag === "TextDelta" ? event.delta : ""))
+        .join("")
+      assert.strictEqual(text, JSON.stringify(circle))
+    })
+  )
+
   it.effect("leaves agents without a schema alone", () =>
     Effect.gen(function* () {
       const { layer, model } = scripted("Hello")

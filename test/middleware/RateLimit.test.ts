@@ -37,6 +37,42 @@ describe("a limit of requests", () => {
     }).pipe(tested)
   )
 
+  it.effect("takes nothing of what a call would have to wait too long for", () =>
+    Effect.gen(function* () {
+      const subject = model(answers("Hello"))
+      const limits = { key: "test", requests: 2, window: "1 second", maxWait: "600 millis" } as const
+      const llm = yield* wrap(subject.llm, RateLimit.make(limits))
+      // Two at once, one after half a second; the others would have to wait for longer.
+      const ended = yield* together(llm, 6)
+      assert.deepStrictEqual(ended, ["Success", "Success", "Success", "Failure", "Failure", "Failure"])
+      assert.deepStrictEqual(subject.calls, [0, 0, 500])
+      yield* together(llm, 2)
+      assert.deepStrictEqual(subject.calls.slice(3), [3_600_000, 3_600_000])
+    }).pipe(tested)
+  )
+
+  it.effect("serves in the order of arrival, so that small calls do not starve a large one", () =>
+    Effect.gen(function* () {
+      const subject = model(answers("Hello"))
+      const limits = { key: "test", tokens: 1000, maxWait: "10 minutes" } as const
+      const sized = (tokens: number) => ({
+        ...request,
+        instructions: "x".repeat(tokens * 4 - request.history.length * 4)
+      })
+      const llm = yield* wrap(
+        subject.llm,
+        RateLimit.make({ ...limits, estimate: ({ instructions }) => instructions.length / 4 + 1 })
+      )
+      yield* llm.generate(sized(900))
+      const large = yield* Effect.forkChild(llm.generate(sized(900)), { startImmediately: true })
+      for (let i = 0; i < 60; i++) {
+        yield* Effect.forkChild(llm.generate(sized(50)), { startImmediately: true })
+        yield* TestClock.adjust("3 seconds")
+      }
+      assert.notStrictEqual(large.pollUnsafe(), undefined)
+    }).pipe(tested)
+  )
+
   it.effect("is per minute by default", () =>
     Effect.gen(function* () {
       const subject = model(answers("Hello"))
@@ -81,7 +117,7 @@ describe("a limit of requests", () => {
     }).pipe(tested)
   )
 
-  it.effect("takes nothing for a call that is interrupted while it waits", () =>
+  it.effect("keeps the place of a call that is interrupted while it waits", () =>
     Effect.gen(function* () {
       const subject = model(answers("Hello"))
       const llm = yield* wrap(subject.llm, RateLimit.make({ key: "test", requests: 1, window: "10 seconds" }))
@@ -89,7 +125,7 @@ describe("a limit of requests", () => {
       const fiber = yield* Effect.forkChild(llm.generate(request), { startImmediately: true })
       yield* Fiber.interrupt(fiber)
       yield* together(llm, 1)
-      assert.deepStrictEqual(subject.calls, [0, 10_000])
+      assert.deepStrictEqual(subject.calls, [0, 20_000])
     }).pipe(tested)
   )
 })
@@ -168,6 +204,31 @@ describe("a provider that asks to wait", () => {
     }).pipe(tested)
   )
 
+  it.effect("grows by itself when the provider does not say how long, until a call succeeds", () =>
+    Effect.gen(function* () {
+      const limit = fails(failures.rateLimit())
+      const subject = model(limit, limit, limit, answers("Hello"), limit, answers("Hello"))
+      const llm = yield* wrap(subject.llm, RateLimit.make({ key: "test" }))
+      for (let i = 0; i < 6; i++) yield* together(llm, 1)
+      const hour = 3_600_000
+      // Each call of the test comes an hour after the one before: the pauses are over. At once, they are not.
+      assert.deepStrictEqual(
+        subject.calls,
+        [0, 1, 2, 3, 4, 5].map((i) => i * hour)
+      )
+      const busy = model(limit, limit, limit, answers("Hello"), limit, answers("Hello"))
+      const again = yield* wrap(busy.llm, RateLimit.make({ key: "busy" }))
+      const calls = yield* Effect.forkChild(Effect.replicateEffect(Effect.exit(again.generate(request)), 6))
+      yield* TestClock.adjust("1 hour")
+      yield* Fiber.join(calls)
+      const begin = 6 * hour
+      assert.deepStrictEqual(
+        busy.calls,
+        [0, 1000, 3000, 7000, 7000, 8000].map((millis) => begin + millis)
+      )
+    }).pipe(tested)
+  )
+
   it.effect("holds calls back that were about to be made", () =>
     Effect.gen(function* () {
       const subject = model(
@@ -200,15 +261,6 @@ describe("a provider that asks to wait", () => {
       const error = yield* Effect.flip(llm.generate(request))
       assert.deepStrictEqual(error.retryAfter, Duration.minutes(2))
       assert.lengthOf(subject.calls, 1)
-    }).pipe(tested)
-  )
-
-  it.effect("without saying how long is called again at once", () =>
-    Effect.gen(function* () {
-      const subject = model(fails(failures.rateLimit()), fails(failures.overloaded), answers("Hello"))
-      const llm = yield* wrap(subject.llm, RateLimit.make({ key: "test" }))
-      assert.deepStrictEqual(yield* together(llm, 3), ["Failure", "Failure", "Success"])
-      assert.deepStrictEqual(subject.calls, [0, 0, 0])
     }).pipe(tested)
   )
 })

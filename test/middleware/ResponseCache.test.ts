@@ -23,7 +23,7 @@ const said: LlmResponse = {
     { type: "tool-call", id: "1", name: "search", params: { q: [1, null, "x"] } }
   ],
   finishReason: "tool-calls",
-  tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 1, reasoningTokens: 2 },
+  tokens: { inputTokens: 10, outputTokens: 5, cachedInputTokens: 1, cacheWriteTokens: 0, reasoningTokens: 2 },
   model: undefined
 }
 

@@ -126,6 +126,7 @@ const stack = (name: string) =>
 const expected = (plan: ReadonlyArray<Fault>) => {
   let now = 0
   let pausedUntil = 0
+  let refusals = 0
   let first = 0
   let second = 0
   let restarts = 0
@@ -166,16 +167,24 @@ const expected = (plan: ReadonlyArray<Fault>) => {
     const begin = now
     let failure: "passing" | "lasting" | undefined
     let retryAfter = 0
+    // A call that the limits refuse does not reach the provider, and says nothing about it.
+    let isRefused = false
     for (let attempts = 1; ; attempts++) {
       const pause = Math.max(0, pausedUntil - now)
-      if (pause > 60_000) [failure, retryAfter] = ["passing", pause]
+      isRefused = pause > 60_000
+      if (isRefused) [failure, retryAfter] = ["passing", pause]
       else {
         now += pause
-        const [millis, how, wanted = 0] = attempt(plan[first++] ?? { kind: "ok" })
+        const fault = plan[first++] ?? { kind: "ok" }
+        const [millis, how, wanted = 0] = attempt(fault)
         now += millis
         failure = how
         retryAfter = wanted
-        if (wanted > 0) pausedUntil = Math.max(pausedUntil, now + wanted)
+        if (fault.kind === "rateLimit") {
+          const guess = Math.min(1000 * 2 ** refusals++, 60_000)
+          pausedUntil = Math.max(pausedUntil, now + (wanted > 0 ? wanted : guess))
+        }
+        if (how === undefined) refusals = 0
       }
       const delay = Math.max(100 * 2 ** (attempts - 1), retryAfter)
       if (failure !== "passing" || attempts > 3 || now + delay > begin + 60_000) break
@@ -187,8 +196,9 @@ const expected = (plan: ReadonlyArray<Fault>) => {
       circuit.failures = 0
       continue
     }
-    circuit.failures += failure === "passing" ? 1 : 0
-    if (failure === "passing" && (circuit.state === "half-open" || circuit.failures === 2)) {
+    const isFailure = failure === "passing" && !isRefused
+    circuit.failures += isFailure ? 1 : 0
+    if (isFailure && (circuit.state === "half-open" || circuit.failures === 2)) {
       circuit.state = "open"
       circuit.failures = 0
       circuit.openUntil = now + Math.max(30_000, retryAfter)

@@ -20,7 +20,7 @@ export const request: LlmRequest = {
 export const response = (text: string, tokens = 0): LlmResponse => ({
   content: [{ type: "text", text }],
   finishReason: "stop",
-  tokens: { inputTokens: tokens, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 },
+  tokens: { inputTokens: tokens, outputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 },
   model: undefined
 })
 
@@ -35,6 +35,8 @@ export const failures = {
   authentication: failing(new AiError.AuthenticationError({ kind: "InvalidKey" })),
   quota: failing(new AiError.QuotaExhaustedError({})),
   invalid: failing(new AiError.InvalidRequestError({ description: "too long" })),
+  gone: failing(new AiError.InvalidRequestError({ metadata: { test: { errorCode: "model_not_found" } } })),
+  overflow: failing(new AiError.InvalidRequestError({ metadata: { test: { errorCode: "context_length_exceeded" } } })),
   policy: failing(new AiError.ContentPolicyError({ description: "no" })),
   rateLimit: (retryAfter?: Duration.Duration) => failing(new AiError.RateLimitError({ retryAfter }))
 }

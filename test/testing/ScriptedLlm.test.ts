@@ -131,8 +131,8 @@ describe("a script", () => {
 describe("a response", () => {
   it.effect("says why it ended and what it cost, as scripted or as usual", () =>
     Effect.gen(function* () {
-      const tokens = { inputTokens: 1, outputTokens: 2, cachedInputTokens: 0, reasoningTokens: 1 }
-      const usual = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, reasoningTokens: 0 }
+      const tokens = { inputTokens: 1, outputTokens: 2, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 1 }
+      const usual = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
       const text = { type: "text", text: "a" } as const
       const call = { type: "tool-call", id: "a", name: "x", params: {} } as const
       const llm = ScriptedLlm.make([

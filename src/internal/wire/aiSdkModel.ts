@@ -138,7 +138,11 @@ export interface Finish {
     readonly raw: string | undefined
   }
   readonly usage: {
-    readonly inputTokens: { readonly total: number | undefined; readonly cacheRead: number | undefined }
+    readonly inputTokens: {
+      readonly total: number | undefined
+      readonly cacheRead: number | undefined
+      readonly cacheWrite: number | undefined
+    }
     readonly outputTokens: { readonly total: number | undefined; readonly reasoning: number | undefined }
   }
 }

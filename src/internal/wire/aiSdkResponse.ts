@@ -132,5 +132,6 @@ const tokens = ({ inputTokens, outputTokens }: AiSdk.Finish["usage"]) => ({
   inputTokens: inputTokens.total ?? 0,
   outputTokens: outputTokens.total ?? 0,
   cachedInputTokens: inputTokens.cacheRead ?? 0,
+  cacheWriteTokens: inputTokens.cacheWrite ?? 0,
   reasoningTokens: outputTokens.reasoning ?? 0
 })

@@ -88,13 +88,15 @@ export const toolDefinition = (tool: Tool.Any): Json | undefined => {
   const description = Tool.getDescription(tool)
   const strict = Tool.getStrictMode(tool)
   const parameters = JsonSchema.ofTool(tool)
+  const closed = strict === true ? StrictSchema.close(parameters) : undefined
   return {
     type: "function",
     function: {
       name: tool.name,
       ...(description !== undefined && { description }),
-      parameters: strict === true ? (StrictSchema.close(parameters) ?? parameters) : parameters,
-      ...(strict !== undefined && { strict })
+      parameters: closed ?? parameters,
+      // Strict mode refuses what cannot be closed.
+      ...(strict !== undefined && { strict: closed !== undefined })
     }
   }
 }

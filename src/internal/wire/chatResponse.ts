@@ -130,5 +130,7 @@ const tokens = (usage: typeof Completion.Type.usage) => ({
   inputTokens: usage?.prompt_tokens ?? 0,
   outputTokens: usage?.completion_tokens ?? 0,
   cachedInputTokens: usage?.prompt_tokens_details?.cached_tokens ?? 0,
+  // Caching is not priced apart.
+  cacheWriteTokens: 0,
   reasoningTokens: usage?.completion_tokens_details?.reasoning_tokens ?? 0
 })

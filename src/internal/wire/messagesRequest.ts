@@ -117,7 +117,8 @@ const assistantPart = (part: Prompt.AssistantMessagePartEncoded): Blocks => {
 }
 
 // Ids of other providers may be empty, or have characters that are refused.
-const toolId = (id: string): string => id.replaceAll(/[^\w-]/g, "_") || "_"
+const toolId = (id: string): string =>
+  id.replaceAll(/[^\w-]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`) || "_"
 
 const isInfo = Schema.is(
   Schema.Union([

@@ -90,6 +90,7 @@ type Read = Result.Result<unknown, Schema.SchemaError | AiError.AiErrorReason>
 export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
   const { onDelta, origin } = options
   const parts = ResponseParts.make(options.missingId)
+  const toolBlocks = new Set<number>()
   let hasMessage = false
   let isDone = false
   let finish: string | undefined
@@ -128,6 +129,7 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
           break
         }
         case "tool_use": {
+          toolBlocks.add(index)
           // In a stream the arguments begin as an empty object.
           const isEmpty = Predicate.isObject(block.input) && Object.keys(block.input).length === 0
           call({ index, id: block.id, name: block.name, params: isEmpty ? "" : JSON.stringify(block.input) })
@@ -152,7 +154,8 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
           break
         }
         case "input_json_delta": {
-          call({ index, params: delta.partial_json })
+          // Tools that the server runs itself have arguments too.
+          if (toolBlocks.has(index)) call({ index, params: delta.partial_json })
           break
         }
       }
@@ -221,6 +224,7 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
               inputTokens: tokens.input + tokens.cacheWrites + tokens.cacheReads,
               outputTokens: tokens.output,
               cachedInputTokens: tokens.cacheReads,
+              cacheWriteTokens: tokens.cacheWrites,
               reasoningTokens: tokens.thinking
             },
             model

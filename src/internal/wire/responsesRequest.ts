@@ -109,12 +109,12 @@ export const toolDefinition = (tool: Tool.Any): Json | undefined => {
   const description = Tool.getDescription(tool)
   const parameters = JsonSchema.ofTool(tool)
   // The API's default is strict, for which many schemas do not qualify.
-  const strict = Tool.getStrictMode(tool) ?? false
+  const closed = Tool.getStrictMode(tool) === true ? StrictSchema.close(parameters) : undefined
   return {
     type: "function",
     name: tool.name,
     ...(description !== undefined && { description }),
-    parameters: strict ? (StrictSchema.close(parameters) ?? parameters) : parameters,
-    strict
+    parameters: closed ?? parameters,
+    strict: closed !== undefined
   }
 }

@@ -297,5 +297,7 @@ const tokens = (usage: (typeof Ended.Type)["usage"]) => ({
   inputTokens: usage?.input_tokens ?? 0,
   outputTokens: usage?.output_tokens ?? 0,
   cachedInputTokens: usage?.input_tokens_details?.cached_tokens ?? 0,
+  // Caching is not priced apart.
+  cacheWriteTokens: 0,
   reasoningTokens: usage?.output_tokens_details?.reasoning_tokens ?? 0
 })

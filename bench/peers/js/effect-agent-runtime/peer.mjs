@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 const parameters = Schema.Struct({ operation: Schema.String, a: Schema.Finite, b: Schema.Finite })
 const success = Schema.Struct({ result: Schema.Finite })
 
-const tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, reasoningTokens: 0 }
+const tokens = { inputTokens: 10, outputTokens: 5, cachedInputTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0 }
 
 const response = (turn) =>
   typeof turn === "string"
