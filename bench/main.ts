@@ -22,7 +22,7 @@ import { Samples } from "./measure.ts"
 import * as Problem from "./problem.ts"
 import { machine, Results, rowOf, table } from "./report.ts"
 
-const quick: Effort = { batches: 5, batchMillis: 20, warmUpMillis: 150 }
+const quick: Effort = { batches: 4, batchMillis: 15, warmUpMillis: 100 }
 const thorough: Effort = { batches: 16, batchMillis: 50, warmUpMillis: 1000 }
 
 const decodeSamples = Schema.decodeEffect(Schema.fromJsonString(Samples))
