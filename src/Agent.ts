@@ -225,10 +225,8 @@ export const make = <
   require("outputRetries", (options.outputRetries ?? 0) >= 0, "must not be negative")
   require("maxTokens", (maxTokens ?? 1) >= 1, "must be at least 1")
   if (typeof toolChoice === "object") {
-    require("toolChoice", Object.hasOwn(
-      toolkit.byName,
-      toolChoice.tool
-    ), `names no tool of the toolkit: '${toolChoice.tool}'`)
+    const isThere = toolkit.tools.some((tool) => tool.name === toolChoice.tool)
+    require("toolChoice", isThere, `names no tool of the toolkit: '${toolChoice.tool}'`)
   }
   const definition: Definition = {
     name,

@@ -181,8 +181,8 @@ export const merge = <const Toolkits extends ReadonlyArray<Toolkit.Any>>(
 /** A toolkit whose tools are compiled when they are first called. @internal */
 export interface Compiled {
   readonly tools: ReadonlyArray<Tool.Any>
-  readonly byName: Readonly<Record<string, Tool.Any>>
-  readonly compiled: Map<string, CompiledTool>
+  /** Those that have been called, by name; made with the first. */
+  compiled: Map<string, CompiledTool> | undefined
 }
 
 /** A tool with its codecs and settings. @internal */
@@ -219,14 +219,17 @@ export interface Bound {
 export const compile = (toolkit: Toolkit.Any): Compiled => {
   const tools = Object.values(toolkit.tools)
   for (const tool of tools) settings(tool)
-  return { tools, byName: toolkit.tools, compiled: new Map() }
+  return { tools, compiled: undefined }
 }
 
 /** The tool of a name, compiled; `undefined` when the toolkit has none. @internal */
 export const lookup = (self: Compiled, name: string): CompiledTool | undefined => {
-  const known = self.compiled.get(name)
-  if (known !== undefined || !Object.hasOwn(self.byName, name)) return known
-  const compiled = compileTool(self.byName[name]!)
+  const known = self.compiled?.get(name)
+  if (known !== undefined) return known
+  const tool = self.tools.find((tool) => tool.name === name)
+  if (tool === undefined) return undefined
+  const compiled = compileTool(tool)
+  self.compiled ??= new Map()
   self.compiled.set(name, compiled)
   return compiled
 }
@@ -506,9 +509,9 @@ const defect = (detail: string, raised?: Raised) => failure("defect", "The tool 
 
 /** A result that the model may be told, cut if it is too large; a failure if it is too deep. */
 const limit = (result: unknown, size: number): Result.Result<unknown, string> => {
-  const looked = Result.try(() => inspect(result, { depth: resultDepth, size }))
-  if (Result.isFailure(looked)) return Result.fail(`Invalid result: it cannot be read: ${String(looked.failure)}`)
-  switch (looked.success) {
+  switch (typeof result === "object" ? look(result, size) : inspect(result, { depth: resultDepth, size })) {
+    case "cannot be read":
+      return Result.fail("Invalid result: it cannot be read")
     case "too deep":
       return Result.fail(`Invalid result: nested deeper than ${resultDepth}`)
     case "too large":
@@ -530,6 +533,15 @@ const limit = (result: unknown, size: number): Result.Result<unknown, string> =>
       )
     default:
       return Result.succeed(result)
+  }
+}
+
+/** Whatever a schema takes as it is may throw when it is looked at. */
+const look = (result: unknown, size: number) => {
+  try {
+    return inspect(result, { depth: resultDepth, size })
+  } catch {
+    return "cannot be read"
   }
 }
 
