@@ -423,7 +423,7 @@ cancellation, bounds, timeouts or schemas (\`bench/floor.ts\`).
 
 A ratio is always of figures from one run. \`npm run bench\` measures ours and the floor, one right after the other in each
 round; their ratio is the median of those of the rounds. \`npm run bench:peers\` measures Rust, the frameworks, and ours once
-more beside them. On a noisy machine even so a ratio can be off by a fifth.
+more beside them. On a busy machine even so a ratio can be far off: record more than once.
 Record with \`npm run bench -- --json bench/results/suite.json\`; without \`--json\` nothing is kept.
 
 ## The original's benchmarks
