@@ -421,9 +421,10 @@ has its result checked before and after it is timed. The interval is that of 1,0
 the slowest percentile of the batches. The floor is the same work in plain async/await, without events, typed errors,
 cancellation, bounds, timeouts or schemas (\`bench/floor.ts\`).
 
-A ratio is always of figures from one run. \`npm run bench\` measures ours and the floor, one right after the other in each
+\`npm run bench\` measures ours and the floor, one right after the other in each
 round; their ratio is the median of those of the rounds. \`npm run bench:peers\` measures Rust, the frameworks, and ours once
-more beside them. On a busy machine even so a ratio can be far off: record more than once.
+more beside them. \`npm run bench:peers -- --only\` renews some of its rows and
+keeps the others, as was done last for ours and Rust's, after the frameworks. On a busy machine even so a ratio can be far off: record more than once.
 Record with \`npm run bench -- --json bench/results/suite.json\`; without \`--json\` nothing is kept.
 
 ## The original's benchmarks

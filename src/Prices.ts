@@ -73,7 +73,8 @@ export const make = (prices: Readonly<Record<string, Price>>): PriceTable => {
 const version = /[-@](\d{4}-\d\d-\d\d|\d{8})$|-latest$/
 
 /**
- * List prices that OpenAI and Anthropic published, as of November 2025. Prices change: replace what is out of date.
+ * List prices of OpenAI and Anthropic, to the best of our knowledge as of November 2025. Check them before you rely on
+ * them, and replace what is out of date.
  *
  * @category constants
  * @since 0.1.0
