@@ -22,6 +22,7 @@ import * as Tracer from "effect/Tracer"
 import type { PartialRun } from "./AgentError.ts"
 import { AgentError, InvalidAgent } from "./AgentError.ts"
 import type { AgentEvent } from "./AgentEvent.ts"
+import type { ContextWindow } from "./ContextWindow.ts"
 import type { Delivery } from "./EventHub.ts"
 import * as EventHub from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
@@ -139,7 +140,9 @@ export interface Options<
   EI,
   RI,
   ET,
-  RT
+  RT,
+  EW,
+  RW
 > extends Sampling {
   /** The system prompt: a text, or an Effect of the prompt's text that is run once per run. Default none. */
   readonly instructions?: string | ((prompt: string) => Effect.Effect<string, EI, RI>) | undefined
@@ -169,6 +172,8 @@ export interface Options<
    * only what is watched.
    */
   readonly streaming?: boolean | undefined
+  /** What of the conversation is sent to the model when it gets long. Default: all of it, always. */
+  readonly contextWindow?: ContextWindow<EW, RW> | undefined
 }
 
 /**
@@ -208,15 +213,17 @@ export const make = <
   EI = never,
   RI = never,
   ET = never,
-  RT = never
+  RT = never,
+  EW = never,
+  RW = never
 >(
   name: Name,
-  options: Options<Tools, OutputSchema, EI, RI, ET, RT> = {}
+  options: Options<Tools, OutputSchema, EI, RI, ET, RT, EW, RW> = {}
 ): Agent<
   Name,
   OutputSchema["Type"],
-  Tool.HandlerError<Tools[keyof Tools]> | EI | ET,
-  Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]> | OutputSchema["DecodingServices"] | RI | RT
+  Tool.HandlerError<Tools[keyof Tools]> | EI | ET | EW,
+  Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]> | OutputSchema["DecodingServices"] | RI | RT | RW
 > => {
   const { maxTokens, model, output, seed, stop, temperature, toolChoice = "auto", topP } = options
   const toolkit = options.toolkit === undefined ? noTools : compile(options.toolkit)
@@ -245,7 +252,9 @@ export const make = <
     sampling: { model, temperature, topP, maxTokens, stop, seed },
     toolChoice,
     output: output === undefined ? undefined : jsonOutput(output),
-    streaming: options.streaming ?? false
+    streaming: options.streaming ?? false,
+    // Like `instructions`.
+    contextWindow: options.contextWindow as Definition["contextWindow"]
   }
   // The type id only carries types.
   return { [TypeId]: undefined, name, definition, outputSchema: output ?? Schema.String } as never
@@ -441,7 +450,7 @@ const write = (writing: Writing, event: AgentEvent): Writing => {
   switch (event._tag) {
     case "TextDelta":
       return { ...writing, runId, text: text + event.delta }
-    case "TurnStarted":
+    case "ModelCallStarted":
     case "ModelCallRetried":
       return { ...writing, runId, text: "", readAt: 0 }
     case "RunCompleted":

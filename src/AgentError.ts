@@ -9,6 +9,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as Schema from "effect/Schema"
 import { History } from "./History.ts"
+import { overflowOf } from "./internal/contextOverflow.ts"
 import { Usage } from "./Usage.ts"
 
 /**
@@ -53,23 +54,36 @@ export class ModelFailed extends Schema.TaggedError<ModelFailed>()("ModelFailed"
 }
 
 /**
- * The conversation does not fit into the model's context window: the provider refused it.
+ * The conversation is too long: the provider refused it, or the agent's `contextWindow` cannot make it short enough.
  *
  * @category reasons
  * @since 0.1.0
  */
 export class ContextOverflow extends Schema.TaggedError<ContextOverflow>()("ContextOverflow", {
-  /** Tokens that the model takes, if the provider says. */
+  /** Tokens that the model takes, if the provider says; those of the `contextWindow` if it has refused. */
   limit: Schema.optional(Schema.Finite),
-  /** Tokens that the conversation has, if the provider says. */
+  /** Tokens that the conversation has, if the provider says; an estimate if the `contextWindow` has refused. */
   used: Schema.optional(Schema.Finite),
-  error: AiError.AiError
+  /** What the provider said; absent if the `contextWindow` has refused. */
+  error: Schema.optional(AiError.AiError)
 }) {
   override get message(): string {
     const { limit, used } = this
     const numbers = used === undefined ? "" : ` of ${used} tokens`
-    return `The conversation${numbers} is too long for the model${limit === undefined ? "" : `, which takes ${limit}`}`
+    const whom = this.error === undefined ? "context window" : "model"
+    return `The conversation${numbers} is too long for the ${whom}${limit === undefined ? "" : `, which takes ${limit}`}`
   }
+}
+
+/**
+ * Why a run fails whose model call failed.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export const failureOf = (error: AiError.AiError): ModelFailed | ContextOverflow => {
+  const overflow = overflowOf(error)
+  return overflow === undefined ? new ModelFailed({ error }) : new ContextOverflow({ ...overflow, error })
 }
 
 /**

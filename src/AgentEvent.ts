@@ -7,10 +7,11 @@
  * **Grammar of a run**
  *
  * ```text
- * run        = RunStarted turn* (RunCompleted | RunFailed | RunInterrupted)
- * turn       = TurnStarted ModelCallStarted delta*
+ * run        = RunStarted (ChildRunEnded* turn)* (RunCompleted | RunFailed | RunInterrupted)
+ * turn       = TurnStarted pruning? ModelCallStarted delta* (ModelCallFailed pruning ModelCallStarted delta*)*
  *              (ModelCallCompleted (tool-call* TurnCompleted | OutputRejected? TurnCompleted)
  *              | ModelCallFailed | ModelCallInterrupted)
+ * pruning    = ChildRunEnded* ContextPruned
  * delta      = TextDelta | ReasoningDelta | ToolParamsDelta | ModelCallRetried
  * tool-call  = ToolCallStarted (ToolCallProgressed | ChildRunEnded)*
  *              (ToolCallCompleted | ToolCallFailed | ToolCallInterrupted)
@@ -18,7 +19,7 @@
  * ```
  *
  * Tool calls of one turn interleave. A run that fails or is interrupted during a turn ends every call of it, those
- * that never started too, and leaves out `TurnCompleted`. Events of sub-agents carry their own `runId` and the parent's `parentRunId`.
+ * that never started too, and leaves out `TurnCompleted`; it may end within `pruning`. Events of sub-agents carry their own `runId` and the parent's `parentRunId`.
  *
  * @since 0.1.0
  */
@@ -77,6 +78,32 @@ export type RunStarted = typeof RunStarted.Type
  */
 export const TurnStarted = Schema.TaggedStruct("TurnStarted", turn)
 export type TurnStarted = typeof TurnStarted.Type
+
+/** How long what is sent is, by the estimate of the `TokenEstimator`. */
+const Extent = Schema.Struct({
+  messages: Schema.Finite,
+  /** Tokens of messages, instructions and tools. */
+  tokens: Schema.Finite
+})
+
+/**
+ * The `contextWindow` made what is sent shorter. The history of the run has all of it still.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const ContextPruned = Schema.TaggedStruct("ContextPruned", {
+  ...turn,
+  /** The name of the window. */
+  window: Schema.String,
+  /** Whether the window found the conversation too long, or the provider refused it. */
+  trigger: Schema.Literals(["threshold", "overflow"]),
+  before: Extent,
+  after: Extent,
+  /** What it has cost: the model calls of a summary. */
+  usage: Usage
+})
+export type ContextPruned = typeof ContextPruned.Type
 
 /**
  * The request goes out. `messages` counts the messages in it, `tools` names the tools offered.
@@ -250,7 +277,7 @@ export const ToolCallInterrupted = Schema.TaggedStruct("ToolCallInterrupted", to
 export type ToolCallInterrupted = typeof ToolCallInterrupted.Type
 
 /**
- * A run that a tool of this run started has ended, a sub-agent usually. Its usage counts in this run's.
+ * A run that this run started has ended: one of a sub-agent, or one that writes a summary. Its usage counts in this run's.
  *
  * @category models
  * @since 0.1.0
@@ -359,6 +386,7 @@ export type RunInterrupted = typeof RunInterrupted.Type
 export const AgentEvent = Schema.Union([
   RunStarted,
   TurnStarted,
+  ContextPruned,
   ModelCallStarted,
   TextDelta,
   ReasoningDelta,
@@ -416,6 +444,7 @@ export type Status = "running" | "completed" | "failed" | "canceled"
 const grammar: { readonly [Tag in AgentEvent["_tag"]]: readonly [Scope, Type] } = {
   RunStarted: ["agent", "started"],
   TurnStarted: ["agent", "progress"],
+  ContextPruned: ["system", "progress"],
   ModelCallStarted: ["llm_request", "started"],
   TextDelta: ["llm_request", "progress"],
   ReasoningDelta: ["llm_request", "progress"],
@@ -468,7 +497,7 @@ export const status = (event: AgentEvent): Status => {
 /**
  * What the event is about, in the grammar of the original: `<agent>` for a run, `<agent>:llm:<turn>` for a model
  * call, `<tool>:<call id>` for a tool call (the original had the bare tool name, which cannot tell concurrent
- * calls apart), `system:tool_loop_detection` for a verdict.
+ * calls apart), `system:tool_loop_detection` for a verdict, `system:context_window` for what a window does.
  *
  * @category grammar
  * @since 0.1.0
@@ -482,7 +511,7 @@ export const componentId = (event: AgentEvent): string => {
     case "tool":
       return "id" in event ? `${event.name}:${event.id}` : event.agent
     case "system":
-      return "system:tool_loop_detection"
+      return event._tag === "ContextPruned" ? "system:context_window" : "system:tool_loop_detection"
   }
 }
 

@@ -367,6 +367,71 @@ export const takeTurns = (self: History, n: number): History => {
 }
 
 /**
+ * What stays together when a history is taken apart: a user message, or an assistant message with the results of its
+ * calls.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Unit =
+  | readonly [user: Prompt.UserMessageEncoded]
+  | readonly [assistant: Prompt.AssistantMessageEncoded, results?: Prompt.ToolMessageEncoded]
+
+/**
+ * The units of a history, oldest first; with `from` those that begin at that message or behind it.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const units = (self: History, from = 0): ReadonlyArray<Unit> => {
+  const { log } = impl(self)
+  const out: Array<Unit> = []
+  for (let i = from; i < self.length; i++) {
+    const message = log[i]!
+    if (message.role === "user") out.push([message])
+    if (message.role !== "assistant") continue
+    const results = i + 1 < self.length ? log[i + 1] : undefined
+    out.push(results?.role === "tool" ? [message, results] : [message])
+  }
+  return out
+}
+
+/**
+ * Appends units of this or another history. What is not right about one that was made by hand is mended as by
+ * {@link appendAssistant}.
+ *
+ * @category combining
+ * @since 0.1.0
+ */
+export const appendUnits = (self: History, added: Iterable<Unit>): History => {
+  let history = self
+  for (const [message, results] of added) {
+    history = message.role === "user" ? append(history, message) : appendTurn(history, message, results)
+  }
+  return history
+}
+
+/** Keeps the messages as they are if they belong together, because caches know them by their identity. */
+const appendTurn = (
+  self: History,
+  message: Prompt.AssistantMessageEncoded,
+  results: Prompt.ToolMessageEncoded | undefined
+): History => {
+  const content = typeof message.content === "string" ? textContent(message.content) : message.content
+  const given = results?.content.filter((part) => part.type === "tool-result") ?? []
+  const isWhole =
+    content === message.content
+    && content.length > 0
+    && given.length === (results?.content.length ?? 0)
+    && !isTangled(content)
+    && pair(content, given) === given
+    && (results === undefined) === (given.length === 0)
+  if (!isWhole) return appendAssistant(self, content, given)
+  const history = append(self, message)
+  return results === undefined ? history : append(history, results)
+}
+
+/**
  * The text of an assistant message: its text parts, joined.
  *
  * @category getters

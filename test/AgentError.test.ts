@@ -25,6 +25,10 @@ const reasons: ReadonlyArray<readonly [AgentError.AgentErrorReason, string]> = [
     new AgentError.ContextOverflow({ error: aiError, limit: 100, used: 120 }),
     "The conversation of 120 tokens is too long for the model, which takes 100"
   ],
+  [
+    new AgentError.ContextOverflow({ limit: 100, used: 120 }),
+    "The conversation of 120 tokens is too long for the context window, which takes 100"
+  ],
   [new AgentError.TurnLimitReached({ limit: 1 }), "No final answer within 1 turn"],
   [new AgentError.TurnLimitReached({ limit: 10 }), "No final answer within 10 turns"],
   [new AgentError.TokenLimitReached({ limit: 10, used: 12 }), "Used 12 tokens of 10 without a final answer"],

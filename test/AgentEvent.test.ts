@@ -22,6 +22,21 @@ const history = History.appendUser(History.empty, "hi")
 const events: ReadonlyArray<readonly [AgentEvent.AgentEvent, string, string, string, string]> = [
   [{ ...head, _tag: "RunStarted", history }, "agent", "started", "running", "bot"],
   [{ ...turn, _tag: "TurnStarted" }, "agent", "progress", "running", "bot"],
+  [
+    {
+      ...turn,
+      _tag: "ContextPruned",
+      window: "tokenBudget(10)",
+      trigger: "threshold",
+      before: { messages: 3, tokens: 12 },
+      after: { messages: 1, tokens: 4 },
+      usage: Usage.zero
+    },
+    "system",
+    "progress",
+    "running",
+    "system:context_window"
+  ],
   [{ ...turn, _tag: "ModelCallStarted", messages: 2, tools: ["a"] }, "llm_request", "started", "running", "bot:llm:3"],
   [{ ...turn, _tag: "TextDelta", delta: "x" }, "llm_request", "progress", "running", "bot:llm:3"],
   [{ ...turn, _tag: "ReasoningDelta", delta: "x" }, "llm_request", "progress", "running", "bot:llm:3"],

@@ -13,14 +13,14 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [0, ["History", "Usage"]],
   [1, ["AgentError", "AgentEvent"]],
   // pure policy
-  [2, ["ContextWindow", "LoopDetector", "Prices", "StopCondition"]],
+  [2, ["LoopDetector", "Prices", "StopCondition", "TokenEstimator"]],
   [3, ["internal/machine"]],
   // ports
   [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
-  [5, ["Toolbox", "internal/attempt", "internal/httpLlm"]],
+  [5, ["Toolbox", "internal/attempt", "internal/httpLlm", "internal/summary"]],
   // engine
-  [6, ["internal/run", "internal/wire/*"]],
-  [7, ["internal/modelCall", "internal/toolBatch"]],
+  [6, ["ContextWindow", "internal/run", "internal/wire/*"]],
+  [7, ["internal/modelCall", "internal/sentHistory", "internal/toolBatch"]],
   [8, ["internal/interpreter"]],
   // facade
   [9, ["Agent"]],

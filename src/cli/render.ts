@@ -35,6 +35,11 @@ export const step =
     switch (event._tag) {
       case "TurnStarted":
         return line(paint("dim", `Turn ${event.turn}`))
+      case "ContextPruned": {
+        const { after, before, window } = event
+        const what = `${window}: ${before.tokens} → ${after.tokens} tokens, ${before.messages} → ${after.messages} messages`
+        return line(`  ${paint("yellow", "✂")} ${printable(what)}`)
+      }
       case "TextDelta":
         return piece("text", event.delta)
       case "ReasoningDelta":

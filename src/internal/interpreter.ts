@@ -14,21 +14,27 @@ import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { AgentErrorReason } from "../AgentError.ts"
-import { AgentError, ContextOverflow, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
+import { AgentError, ContextOverflow, failureOf, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
+import type { ContextPruned } from "../AgentEvent.ts"
+import type { Pruned } from "../ContextWindow.ts"
+import { overflow, reduce } from "../ContextWindow.ts"
 import { EventHub } from "../EventHub.ts"
 import type { History } from "../History.ts"
 import * as Histories from "../History.ts"
+import type { LlmResponse } from "../Llm.ts"
 import { Llm } from "../Llm.ts"
 import * as Prices from "../Prices.ts"
+import { TokenEstimator } from "../TokenEstimator.ts"
 import { bind, contained } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
-import { overflowOf } from "./contextOverflow.ts"
 import type { Observer } from "./currentRun.ts"
 import { CurrentRun } from "./currentRun.ts"
 import { decide, initial, partial } from "./machine.ts"
-import { announceTurn, modelAnswered, offered, requestModel, unchanged, viewOf } from "./modelCall.ts"
-import type { Definition, Run } from "./run.ts"
+import { announceTurn, modelAnswered, offered, offers, requestModel, unchanged, viewOf } from "./modelCall.ts"
+import type { Definition, Run, TurnSettings } from "./run.ts"
 import { emit, flush, tick } from "./run.ts"
+import type { Sent } from "./sentHistory.ts"
+import * as Sents from "./sentHistory.ts"
 import { answerCalls, intercept } from "./toolBatch.ts"
 
 /** What a run results in; `Agent` gives it its types. */
@@ -52,8 +58,9 @@ export const interpret = (
 ): Effect.Effect<RunResult, unknown, Llm> =>
   Effect.withFiber((fiber) => {
     const run = begin(definition, fiber, observe)
+    const estimator = definition.contextWindow === undefined ? undefined : fiber.getRef(TokenEstimator)
     return Effect.onExitPrimitive(
-      Effect.gen(() => loop(run, Context.getUnsafe(fiber.context, Llm), history)),
+      Effect.gen(() => loop(run, Context.getUnsafe(fiber.context, Llm), history, estimator)),
       (exit) => (run.state.phase === "ended" ? undefined : cutShort(run, exit))
     )
   })
@@ -137,7 +144,12 @@ const word = (random: { nextDoubleUnsafe(): number }): string =>
     .toString(36)
     .padStart(6, "0")
 
-function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Return<RunResult, unknown> {
+function* loop(
+  run: Run,
+  llm: Llm["Service"],
+  history: History,
+  estimator: TokenEstimator | undefined
+): Effect.fn.Return<RunResult, unknown> {
   const { definition, state } = run
   const { policy } = definition
   emit(run, { ...run.envelope, _tag: "RunStarted", history })
@@ -149,6 +161,7 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
     if (Exit.isFailure(prepared)) return yield* raise(run, prepared.cause)
     instructions = prepared.value
   }
+  const sent = estimator === undefined ? undefined : Sents.begin(estimator, history)
 
   while (true) {
     const elapsedMillis = policy.stopWhen.usesClock ? run.clock.currentTimeMillisUnsafe() - run.startedAt : 0
@@ -165,8 +178,12 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
           run.toolbox.offered = offered(definition, settings)
         }
         announceTurn(run)
-        const calling = requestModel(run, llm, instructions, settings)
-        modelAnswered(run, yield* Effect.catchCause(calling, (cause) => modelFailed(run, cause)))
+        if (sent === undefined) {
+          const calling = requestModel(run, llm, instructions, settings, state.history)
+          modelAnswered(run, yield* Effect.catchCause(calling, (cause) => modelFailed(run, cause)))
+        } else {
+          modelAnswered(run, yield* callWithin(run, sent, llm, instructions, settings))
+        }
         break
       }
       case "AnswerCalls": {
@@ -190,6 +207,82 @@ function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Retur
         return yield* Effect.fail(failed(run, command.reason))
     }
   }
+}
+
+/** How often a turn calls the model again with less after the provider has refused the conversation as too long. */
+const maxOverflows = 3
+
+/** The model call of an agent with a context window, which may have to make what is sent shorter before, and again. */
+function* callWithin(
+  run: Run,
+  sent: Sent,
+  llm: Llm["Service"],
+  instructions: string,
+  settings: TurnSettings
+): Effect.fn.Return<LlmResponse, unknown> {
+  const { definition, state } = run
+  const window = definition.contextWindow!
+  let refusal: Refusal | undefined
+  for (let calls = 1; ; calls++) {
+    const size = Sents.catchUp(sent, state.history, settings.instructions ?? instructions, offers(run))
+    if (window.isOver(size)) {
+      const model = settings.model ?? definition.sampling.model
+      const reduced = yield* Effect.exit(asChild(run, reduce(window, Sents.conversationOf(sent, model))))
+      if (Exit.isFailure(reduced)) return yield* windowFailed(run, reduced.cause)
+      const { after, before } = reduced.value
+      const isShorter = after.tokens < before.tokens || after.messages < before.messages
+      if (isShorter) noteWindow(run, sent, reduced.value, refusal === undefined ? "threshold" : "overflow")
+      // The window's own limit is final. That of the provider is only known from what it has refused: it may take this.
+      const isOver = window.isOver({ ...after, limit: Infinity }) || (refusal !== undefined && !isShorter)
+      if (isOver) return yield* Effect.fail(failed(run, refusal?.reason ?? overflow(window, after)))
+    } else if (refusal !== undefined) {
+      return yield* Effect.fail(failed(run, refusal.reason))
+    }
+    const answer = yield* Effect.exit(requestModel(run, llm, instructions, settings, sent.history))
+    if (Exit.isSuccess(answer)) return answer.value
+    refusal = calls > maxOverflows ? undefined : refusalOf(answer.cause)
+    if (refusal === undefined) return yield* modelFailed(run, answer.cause)
+    noteFailure(run, refusal.error)
+    Sents.learn(sent, refusal.reason)
+  }
+}
+
+/** A conversation that the provider refused as too long. */
+interface Refusal {
+  readonly error: AiError.AiError
+  readonly reason: ContextOverflow
+}
+
+const refusalOf = (cause: Cause.Cause<AiError.AiError>): Refusal | undefined => {
+  const failure = Cause.findError(cause)
+  if (Result.isFailure(failure)) return undefined
+  const reason = failureOf(failure.success)
+  return reason._tag === "ContextOverflow" ? { error: failure.success, reason } : undefined
+}
+
+const noteWindow = (run: Run, sent: Sent, pruned: Pruned, trigger: ContextPruned["trigger"]): void => {
+  const { after, before, usage } = pruned
+  Sents.take(sent, pruned)
+  tick(run)
+  emit(run, {
+    ...run.envelope,
+    _tag: "ContextPruned",
+    turn: run.state.turns + 1,
+    window: run.definition.contextWindow!.name,
+    trigger,
+    before: { messages: before.messages, tokens: before.preamble + before.tokens },
+    after: { messages: after.messages, tokens: after.preamble + after.tokens },
+    usage
+  })
+}
+
+/** A window failed: as a model call does, which is a failure of the run's own, or in its own way. */
+const windowFailed = (run: Run, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
+  const failure = Cause.findError(cause)
+  const error = Result.isSuccess(failure) ? failure.success : undefined
+  return error instanceof ModelFailed || error instanceof ContextOverflow
+    ? Effect.fail(failed(run, error))
+    : raise(run, cause)
 }
 
 /** A run that instructions or the preparation of a turn start is a child of this one, as one that a tool starts. */
@@ -221,14 +314,14 @@ const congestion = (run: Run): Effect.Effect<void> | undefined => {
 const modelFailed = (run: Run, cause: Cause.Cause<AiError.AiError>): Effect.Effect<never, unknown> => {
   const failure = Cause.findError(cause)
   if (Result.isFailure(failure)) return Effect.failCause(failure.failure)
-  const error = failure.success
-  const { message, reason } = error
+  noteFailure(run, failure.success)
+  return Effect.fail(failed(run, failureOf(failure.success)))
+}
+
+const noteFailure = (run: Run, { message, reason }: AiError.AiError): void => {
   run.calling = false
   tick(run)
   emit(run, { ...run.envelope, _tag: "ModelCallFailed", turn: run.state.turns + 1, reason: reason._tag, message })
-  const overflow = overflowOf(error)
-  const why = overflow === undefined ? new ModelFailed({ error }) : new ContextOverflow({ ...overflow, error })
-  return Effect.fail(failed(run, why))
 }
 
 /** Sends an invalid answer back to the model; returns the reason to give up when there have been enough. */

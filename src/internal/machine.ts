@@ -153,16 +153,9 @@ export const evolve = (policy: Policy, state: State, event: AgentEvent): void =>
       answer(policy, state, Histories.interrupted(event))
       break
     }
+    case "ContextPruned":
     case "ChildRunEnded": {
-      const { usage } = event
-      state.usage.inputTokens += usage.inputTokens
-      state.usage.outputTokens += usage.outputTokens
-      state.usage.cachedInputTokens += usage.cachedInputTokens
-      state.usage.cacheWriteTokens += usage.cacheWriteTokens
-      state.usage.reasoningTokens += usage.reasoningTokens
-      state.usage.modelCalls += usage.modelCalls
-      state.usage.toolCalls += usage.toolCalls
-      state.usage.costNanoUsd += usage.costNanoUsd
+      addUsage(state, event.usage)
       break
     }
     case "LoopDetected": {
@@ -211,6 +204,17 @@ const modelAnswered = (policy: Policy, state: State, event: ModelCallCompleted):
     state.pending = { content, calls, unanswered: calls.length }
     state.phase = "tools"
   }
+}
+
+const addUsage = (state: State, usage: Usage): void => {
+  state.usage.inputTokens += usage.inputTokens
+  state.usage.outputTokens += usage.outputTokens
+  state.usage.cachedInputTokens += usage.cachedInputTokens
+  state.usage.cacheWriteTokens += usage.cacheWriteTokens
+  state.usage.reasoningTokens += usage.reasoningTokens
+  state.usage.modelCalls += usage.modelCalls
+  state.usage.toolCalls += usage.toolCalls
+  state.usage.costNanoUsd += usage.costNanoUsd
 }
 
 const pend = (policy: Policy, state: State, part: Prompt.ToolCallPartEncoded, turn: number): PendingCall => {

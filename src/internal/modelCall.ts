@@ -3,7 +3,7 @@
  */
 import type * as Tool from "effect/ai/Tool"
 import { InvalidAgent } from "../AgentError.ts"
-import type { AssistantContent } from "../History.ts"
+import type { AssistantContent, History } from "../History.ts"
 import type { Delta, Llm, LlmRequest, LlmResponse, Sampling, ToolChoice } from "../Llm.ts"
 import * as Prices from "../Prices.ts"
 import type { State } from "./machine.ts"
@@ -33,23 +33,35 @@ export const offered = (
   return tools === undefined ? undefined : offers
 }
 
+/** The tools of the turn. */
+export const offers = ({ definition, toolbox }: Run): ReadonlyArray<Tool.Any> =>
+  toolbox.offered ?? definition.toolkit.tools
+
 export const announceTurn = (run: Run): void => {
   if (run.observer === undefined) return
-  const { state, toolbox } = run
-  const turn = state.turns + 1
-  const tools = (toolbox.offered ?? toolbox.toolkit.tools).map((tool) => tool.name)
   tick(run)
-  emit(run, { ...run.envelope, _tag: "TurnStarted", turn })
-  emit(run, { ...run.envelope, _tag: "ModelCallStarted", turn, messages: state.history.length, tools })
+  emit(run, { ...run.envelope, _tag: "TurnStarted", turn: run.state.turns + 1 })
 }
 
-export const requestModel = (run: Run, llm: Llm["Service"], instructions: string, settings: TurnSettings) => {
-  const { definition, observer, state, toolbox } = run
+const announceCall = (run: Run, messages: number, offers: ReadonlyArray<Tool.Any>): void => {
+  const tools = offers.map((tool) => tool.name)
+  emit(run, { ...run.envelope, _tag: "ModelCallStarted", turn: run.state.turns + 1, messages, tools })
+}
+
+/** Calls the model with a history: the run's, or what a window lets through. */
+export const requestModel = (
+  run: Run,
+  llm: Llm["Service"],
+  instructions: string,
+  settings: TurnSettings,
+  history: History
+) => {
+  const { definition, observer, state } = run
   const turn = state.turns + 1
-  const tools = toolbox.offered ?? definition.toolkit.tools
+  const tools = offers(run)
   const request: LlmRequest = {
     instructions: settings.instructions ?? instructions,
-    history: state.history,
+    history,
     tools,
     toolChoice: settings.toolChoice ?? choiceOf(definition.toolChoice, tools, turn),
     sampling: settings === unchanged ? definition.sampling : override(definition.sampling, settings),
@@ -58,6 +70,7 @@ export const requestModel = (run: Run, llm: Llm["Service"], instructions: string
   run.calling = true
   if (observer === undefined) return llm.generate(request, definition.streaming ? ignore : undefined)
   run.calledAt = run.now
+  announceCall(run, history.length, tools)
   return llm.generate(request, (delta) => emitDelta(run, turn, delta))
 }
 

@@ -6,6 +6,7 @@ import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import type { SchedulerDispatcher } from "effect/Scheduler"
 import type { AgentEvent } from "../AgentEvent.ts"
+import type { ContextWindow } from "../ContextWindow.ts"
 import type { History } from "../History.ts"
 import type { OutputFormat, Sampling, ToolChoice } from "../Llm.ts"
 import type { PriceTable } from "../Prices.ts"
@@ -28,6 +29,8 @@ export interface Definition {
   readonly output: Output | undefined
   /** Stream model calls even when nobody watches. */
   readonly streaming: boolean
+  /** What of the history is sent; `undefined` for all. */
+  readonly contextWindow: ContextWindow<unknown> | undefined
 }
 
 /** What is known before a turn; `Agent` has the documented type. */

@@ -5,15 +5,14 @@
  * @since 0.1.0
  */
 import * as AiError from "effect/ai/AiError"
-import type * as Prompt from "effect/ai/Prompt"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as RateLimiter from "effect/persistence/RateLimiter"
-import * as History from "../History.ts"
 import type { OnDelta } from "../internal/attempt.ts"
 import { rateLimitModule } from "../internal/attempt.ts"
 import * as Llm from "../Llm.ts"
+import * as TokenEstimator from "../TokenEstimator.ts"
 import * as Usage from "../Usage.ts"
 
 /**
@@ -33,34 +32,8 @@ export interface Options {
   readonly window?: Duration.Input | undefined
   /** The longest that a call waits before it is made. Default: a minute. */
   readonly maxWait?: Duration.Input | undefined
-  /** The tokens that a call will take, to be reserved before it. Default: {@link estimateInput}. */
+  /** The tokens that a call will take, to be reserved before it. Default: its input by the `TokenEstimator`. */
   readonly estimate?: ((request: Llm.LlmRequest) => number) | undefined
-}
-
-/**
- * The tokens of a request, at four characters each, files left out.
- *
- * @category estimates
- * @since 0.1.0
- */
-export const estimateInput = ({ history, instructions }: Llm.LlmRequest): number => {
-  let characters = instructions.length
-  for (const message of History.toMessages(history)) characters += lengthOf(message)
-  return Math.ceil(characters / 4)
-}
-
-// Every request of a run repeats the messages of the one before.
-const lengths = new WeakMap<Prompt.MessageEncoded, number>()
-
-const lengthOf = (message: Prompt.MessageEncoded): number => {
-  if (typeof message.content === "string") return message.content.length
-  let length = lengths.get(message)
-  if (length === undefined) {
-    length = 0
-    for (const part of message.content) if (part.type !== "file") length += JSON.stringify(part).length
-    lengths.set(message, length)
-  }
-  return length
 }
 
 /**
@@ -89,7 +62,9 @@ const lengthOf = (message: Prompt.MessageEncoded): number => {
 export const make =
   (options: Options): Llm.Middleware<RateLimiter.RateLimiterStore> =>
   (llm) =>
-    Effect.map(RateLimiter.RateLimiterStore, (store) => {
+    Effect.gen(function* () {
+      const store = yield* RateLimiter.RateLimiterStore
+      const estimator = yield* TokenEstimator.TokenEstimator
       const window = Duration.fromInputUnsafe(options.window ?? "1 minute")
       const bucket = (limit: number | undefined) =>
         limit === undefined ? undefined : { limit, refillRate: Duration.divideUnsafe(window, limit) }
@@ -98,7 +73,7 @@ export const make =
         requests: bucket(options.requests),
         tokens: bucket(options.tokens),
         maxWait: Duration.toMillis(Duration.fromInputUnsafe(options.maxWait ?? "1 minute")),
-        estimate: options.estimate ?? estimateInput
+        estimate: options.estimate ?? ((request) => TokenEstimator.request(estimator, request))
       }
       const models = new Map<string | undefined, Model>()
       const modelOf = ({ sampling }: Llm.LlmRequest): Model => {

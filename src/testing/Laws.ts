@@ -349,8 +349,21 @@ const ladder = (self: LoopDetector, trace: Trace, rules: Rules): Violations => {
 /** Where a run is in the grammar at the head of `AgentEvent`, and where each event leads from there. */
 const grammar = {
   start: { RunStarted: "between" },
-  between: { TurnStarted: "turn", RunCompleted: "ended", RunFailed: "ended", RunInterrupted: "ended" },
-  turn: { ModelCallStarted: "model" },
+  between: {
+    ChildRunEnded: "between",
+    TurnStarted: "turn",
+    RunCompleted: "ended",
+    RunFailed: "ended",
+    RunInterrupted: "ended"
+  },
+  turn: {
+    ChildRunEnded: "turn",
+    ContextPruned: "pruned",
+    ModelCallStarted: "model",
+    RunFailed: "ended",
+    RunInterrupted: "ended"
+  },
+  pruned: { ModelCallStarted: "model", RunFailed: "ended" },
   model: {
     TextDelta: "model",
     ReasoningDelta: "model",
@@ -374,7 +387,7 @@ const grammar = {
     RunInterrupted: "ended"
   },
   rejected: { TurnCompleted: "between" },
-  failed: { RunFailed: "ended" },
+  failed: { ChildRunEnded: "failed", ContextPruned: "pruned", RunFailed: "ended", RunInterrupted: "ended" },
   interrupted: { RunInterrupted: "ended" },
   ended: {}
 } as const
@@ -433,7 +446,8 @@ interface Reading {
  * - the events follow the grammar at the head of `AgentEvent`; every call of a response, and no other, is answered
  *   once, and ended if it was started; call ids are unique; turns count from 1;
  * - usage and turns of the terminal event add up; a run that was stopped for looping says so;
- * - a child runs while a call of its parent does, and the parent notes its usage.
+ * - a child runs while a call of its parent does, or while the parent prepares a model call, and the parent notes its
+ *   usage.
  *
  * @category laws
  * @since 0.1.0
@@ -449,7 +463,7 @@ export const events = (log: Iterable<AgentEvent>): Violations => {
     let run = runs.get(event.runId)
     if (run === undefined) {
       runs.set(event.runId, (run = begin(event)))
-      expect(parent === undefined || isRunning(parent), "starts while no call of the parent runs")
+      expect(parent === undefined || canStartRuns(parent), "starts while the parent cannot start a run")
     }
     read(run, event, expect)
     if (isTerminal(event)) parent?.children.set(event.runId, event.usage)
@@ -476,7 +490,9 @@ const begin = (first: AgentEvent): Reading => ({
 const callsIn = (run: Reading, ...places: ReadonlyArray<CallReading["place"]>): boolean =>
   Array.from(run.calls.values()).some((call) => places.includes(call.place))
 
-const isRunning = (run: Reading): boolean => run.place === "calls" && callsIn(run, "running")
+/** A call runs, or instructions, the preparation of a turn or a context window may. */
+const canStartRuns = (run: Reading): boolean =>
+  ["between", "turn", "failed"].includes(run.place) || (run.place === "calls" && callsIn(run, "running"))
 
 type Expect = (holds: boolean, what: string) => void
 
@@ -507,9 +523,17 @@ const read = (run: Reading, event: AgentEvent, expect: Expect): void => {
     case "ChildRunEnded": {
       const { childRunId, usage } = event
       expect(same(run.children.get(childRunId), usage), "notes a child that has not ended with this usage")
-      expect(callsIn(run, "running"), "notes a child while no call runs")
+      expect(canStartRuns(run), "notes a child while it cannot start a run")
       run.children.delete(childRunId)
       run.usage = Usages.combine(run.usage, usage)
+      return
+    }
+    case "TurnStarted":
+    case "ModelCallStarted":
+      return expect(run.children.size === 0, "leaves a child out")
+    case "ContextPruned": {
+      expect(run.children.size === 0, "leaves a child out")
+      run.usage = Usages.combine(run.usage, event.usage)
       return
     }
     case "RunCompleted":
@@ -552,19 +576,26 @@ const readCall = (run: Reading, event: CallEvent, expect: Expect): void => {
 
 /**
  * The law of the log: folding any beginning of a run's events gives a valid history, and before each model call the
- * one that was sent; folding all of them gives the run as it ended, if it could tell.
+ * one that was sent, but for the messages that a context window took out and those it put in; folding all of them gives the run as it ended, if it could tell.
  *
  * @category laws
  * @since 0.1.0
  */
 export const fold = (agent: Subject, log: ReadonlyArray<AgentEvent>, end?: PartialRun): Violations => {
   const violations: Array<string> = []
+  let leftOut = 0
   for (const [n, event] of log.entries()) {
     const folded = foldRun(agent, log.slice(0, n))
-    const sent = event._tag === "ModelCallStarted" && event.runId === log[0]!.runId ? event.messages : undefined
-    if (sent !== undefined && sent !== folded.history.length) {
-      violations.push(`the first ${n} events give ${folded.history.length} messages, ${sent} were sent`)
-    }
+    const isOwn = event.runId === log[0]!.runId
+    const expected = folded.history.length - leftOut
+    const sent =
+      isOwn && event._tag === "ModelCallStarted"
+        ? event.messages
+        : isOwn && event._tag === "ContextPruned"
+          ? event.before.messages
+          : expected
+    if (sent !== expected) violations.push(`the first ${n} events give ${expected} messages, ${sent} were sent`)
+    if (isOwn && event._tag === "ContextPruned") leftOut = folded.history.length - event.after.messages
     for (const violation of history(folded.history)) violations.push(`the first ${n} events: ${violation}`)
   }
   if (end === undefined) return violations

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as History from "effect-agent-runtime/History"
 import type * as Llm from "effect-agent-runtime/Llm"
 import * as RateLimit from "effect-agent-runtime/middleware/RateLimit"
+import * as TokenEstimator from "effect-agent-runtime/TokenEstimator"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -176,20 +177,22 @@ describe("a limit of tokens", () => {
     }).pipe(tested)
   )
 
-  it("estimates four characters a token, without files", () => {
-    const history = History.appendAssistant(History.appendUser(History.empty, "12345678"), [
-      { type: "tool-call", id: "1", name: "t", params: {} }
-    ])
-    const call = JSON.stringify({ type: "tool-call", id: "1", name: "t", params: {} }).length
-    const result = JSON.stringify(History.toolResults(history)[0]).length
-    const expected = Math.ceil((4 + 8 + call + result) / 4)
-    for (let i = 0; i < 2; i++) {
-      assert.strictEqual(RateLimit.estimateInput({ ...request, instructions: "1234", history }), expected)
-    }
-    const file = { type: "file", mediaType: "image/png", data: "x".repeat(1000) } as const
-    const withFile = History.appendUser(History.empty, [file])
-    assert.strictEqual(RateLimit.estimateInput({ ...request, history: withFile }), 0)
-  })
+  it.effect("takes what the estimator says of the request, its tools included", () =>
+    Effect.gen(function* () {
+      const subject = taking(0)
+      const llm = yield* wrap(subject.llm, RateLimit.make({ key: "test", tokens: 100, window: "1 second" })).pipe(
+        Effect.provide(TokenEstimator.layer({ text: (text) => text.length }))
+      )
+      const history = History.appendUser(History.empty, "x".repeat(40))
+      const call = { ...request, instructions: "", history }
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.forkChild(llm.generate(call), { startImmediately: true })
+      }
+      yield* TestClock.adjust("2 seconds")
+      // 44 tokens each: the third waits for 32.
+      assert.deepStrictEqual(subject.calls, [0, 0, 320])
+    }).pipe(tested)
+  )
 })
 
 describe("a provider that asks to wait", () => {

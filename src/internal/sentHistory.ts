@@ -1,0 +1,99 @@
+/**
+ * What a run with a context window sends: the history itself until the window is over for the first time, and from then
+ * on a shorter one beside it. New messages are added as they come, so a turn costs what is new in it.
+ */
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
+import type { ContextOverflow } from "../AgentError.ts"
+import type { Conversation, Pruned, Size } from "../ContextWindow.ts"
+import { conversation } from "../ContextWindow.ts"
+import type { History } from "../History.ts"
+import * as Histories from "../History.ts"
+import type { TokenEstimator } from "../TokenEstimator.ts"
+import { preamble } from "../TokenEstimator.ts"
+
+/** What is sent, and how long it is. Mutable, owned by one run. */
+export interface Sent {
+  readonly estimator: TokenEstimator
+  /** What the run was asked. */
+  readonly prompt: Prompt.MessageEncoded | undefined
+  history: History
+  /** Something was left out. */
+  isPruned: boolean
+  /** Messages of the run's history that are in it, or were. */
+  seen: number
+  turns: number
+  /** Of the messages. */
+  tokens: number
+  /** Of instructions and tools, which are the same objects most of the time. */
+  preamble: number
+  instructions: string | undefined
+  tools: ReadonlyArray<Tool.Any>
+  /** The most tokens that the provider takes, as far as a refusal has shown. */
+  limit: number
+}
+
+export const begin = (estimator: TokenEstimator, history: History): Sent => {
+  const last = Histories.last(history)
+  const whole = conversation(estimator, history)
+  return {
+    estimator,
+    prompt: last?.role === "user" ? last : undefined,
+    history,
+    isPruned: false,
+    seen: history.length,
+    turns: whole.turns,
+    tokens: whole.tokens,
+    preamble: 0,
+    instructions: undefined,
+    tools: [],
+    limit: Infinity
+  }
+}
+
+/** Brings it up to date before a model call. */
+export const catchUp = (sent: Sent, history: History, instructions: string, tools: ReadonlyArray<Tool.Any>): Size => {
+  if (history.length > sent.seen) {
+    const added = Histories.units(history, sent.seen)
+    for (const unit of added) for (const message of unit) sent.tokens += sent.estimator.message(message!)
+    sent.history = sent.isPruned ? Histories.appendUnits(sent.history, added) : history
+    sent.seen = history.length
+  }
+  if (instructions !== sent.instructions || tools !== sent.tools) {
+    sent.preamble = preamble(sent.estimator, instructions, tools)
+    sent.instructions = instructions
+    sent.tools = tools
+  }
+  return sizeOf(sent)
+}
+
+export const sizeOf = ({ history, limit, preamble: before, tokens, turns }: Sent): Size => ({
+  messages: history.length,
+  turns,
+  tokens,
+  preamble: before,
+  limit
+})
+
+/** What a window has to make shorter. */
+export const conversationOf = (sent: Sent, model: string | undefined): Conversation => {
+  const { estimator, history, instructions, limit, prompt, tools } = sent
+  return conversation(estimator, history, { instructions, tools, prompt, limit, model })
+}
+
+export const take = (sent: Sent, { after, history }: Pruned): void => {
+  sent.history = history
+  sent.isPruned = true
+  sent.turns = after.turns
+  sent.tokens = after.tokens
+}
+
+/** What is left of a refused conversation when the provider does not say how much it takes. */
+const guess = 2 / 3
+
+/** Lowers the limit below what the provider has refused: to what it says, or by a third. In the estimator's tokens. */
+export const learn = (sent: Sent, { limit, used }: Pick<ContextOverflow, "limit" | "used">): void => {
+  const refused = sent.preamble + sent.tokens
+  const share = (limit ?? 0) / (used ?? refused)
+  sent.limit = Math.floor(refused * (share > 0 && share < 1 ? share : guess))
+}
