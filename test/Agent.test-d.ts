@@ -1,6 +1,7 @@
 import * as Agent from "effect-agent-runtime/Agent"
 import type { AgentError, TurnLimitReached } from "effect-agent-runtime/AgentError"
 import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
+import * as ContextWindow from "effect-agent-runtime/ContextWindow"
 import type { Llm } from "effect-agent-runtime/Llm"
 import type * as AiError from "effect/ai/AiError"
 import * as Tool from "effect/ai/Tool"
@@ -61,6 +62,27 @@ describe("run", () => {
         Llm | Tool.Handler<"raises"> | Tool.Handler<"raises_too"> | Database
       >
     >()
+  })
+
+  it("fails with what its context window fails with, and needs what that needs", () => {
+    const pure = Agent.make("pure", {
+      contextWindow: ContextWindow.compose(ContextWindow.lastTurns(3), ContextWindow.tokenBudget(1000))
+    })
+    const summarizing = Agent.make("summarizing", { contextWindow: ContextWindow.summarize(1000) })
+    const own = Agent.make("own", {
+      contextWindow: ContextWindow.compose(
+        ContextWindow.dropToolResults(1000),
+        ContextWindow.summarize(1000, {
+          by: (text) => Effect.flatMap(Database, (db) => (text === "" ? new Lost() : Effect.succeed(db.get())))
+        })
+      )
+    })
+    type Plain<E, R> = Effect.Effect<Agent.AgentResult<string>, AgentError | E, Llm | R>
+    expectTypeOf(Agent.run(pure, "Hi")).toEqualTypeOf<Plain<never, never>>()
+    expectTypeOf(Agent.run(summarizing, "Hi")).toEqualTypeOf<Plain<never, never>>()
+    expectTypeOf(Agent.run(own, "Hi")).toEqualTypeOf<Plain<Lost, Database>>()
+    expectTypeOf(ContextWindow.lastTurns(3)).toEqualTypeOf<ContextWindow.ContextWindow>()
+    expectTypeOf(ContextWindow.summarize(9)).toEqualTypeOf<ContextWindow.ContextWindow<never, Llm>>()
   })
 
   it("has the output of its schema", () => {

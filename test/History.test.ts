@@ -323,3 +323,47 @@ describe("getters", () => {
     assert.isFalse(History.isHistory([]))
   })
 })
+
+describe("units", () => {
+  const flat = (units: ReadonlyArray<History.Unit>) =>
+    units.flatMap((unit) => unit as ReadonlyArray<Prompt.MessageEncoded>)
+
+  it.prop(
+    "are whole, and put together again they are the history, message by message",
+    [Arbitraries.history],
+    ([history]) => {
+      const units = History.units(history)
+      assert.deepStrictEqual(flat(units), Array.from(history))
+      const again = Array.from(History.appendUnits(History.empty, units))
+      assert.isTrue(again.every((message, i) => message === flat(units)[i]))
+      for (const unit of units) assert.deepStrictEqual(Laws.history(flat([unit])), [])
+    }
+  )
+
+  it.prop("of the end begin with the first whole one", [Arbitraries.history, nth], ([history, from]) => {
+    const ends = flat(History.units(history, from))
+    const expected = Array.from(history).slice(from)
+    assert.deepStrictEqual(ends, expected[0]?.role === "tool" ? expected.slice(1) : expected)
+  })
+
+  it("that were made by hand are mended", () => {
+    const asks = { role: "assistant", content: [call("a"), call("b")] } as const
+    const cases: ReadonlyArray<History.Unit> = [
+      [asks],
+      [asks, { role: "tool", content: [result("b"), result("a")] }],
+      [asks, { role: "tool", content: [result("a")] }],
+      [{ role: "assistant", content: "text" }],
+      [{ role: "assistant", content: [] }],
+      [
+        { role: "assistant", content: [text("hi")] },
+        { role: "tool", content: [result("a")] }
+      ],
+      [
+        { role: "assistant", content: [text("hi")] },
+        { role: "tool", content: [] }
+      ],
+      [{ role: "assistant", content: [call("a"), result("a")] }]
+    ]
+    for (const unit of cases) assert.deepStrictEqual(Laws.history(History.appendUnits(History.empty, [unit])), [])
+  })
+})

@@ -530,22 +530,28 @@ const read = (run: Reading, event: AgentEvent, expect: Expect): void => {
     }
     case "TurnStarted":
     case "ModelCallStarted":
-      return expect(run.children.size === 0, "leaves a child out")
+      return closeBooks(run, expect)
     case "ContextPruned": {
-      expect(run.children.size === 0, "leaves a child out")
+      closeBooks(run, expect)
       run.usage = Usages.combine(run.usage, event.usage)
       return
     }
     case "RunCompleted":
     case "RunFailed":
     case "RunInterrupted": {
-      expect(run.children.size === 0, "leaves a child out")
+      closeBooks(run, expect)
       expect(event.turns === run.answered, `counts ${event.turns} turns of ${run.answered}`)
       expect(same(event.usage, run.usage), `has the usage ${canonical(event.usage)} of ${canonical(run.usage)}`)
       const loop = event._tag === "RunFailed" && event.reason === "LoopDetected"
       expect(loop === run.stopped, run.stopped ? "hides a loop" : "tells of a loop that no event shows")
     }
   }
+}
+
+/** Every child that has ended is noted by now. */
+const closeBooks = (run: Reading, expect: Expect): void => {
+  expect(run.children.size === 0, "leaves a child out")
+  run.children.clear()
 }
 
 /** Reads the calls of a response. */

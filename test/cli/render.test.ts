@@ -55,6 +55,21 @@ Roughly.
     })
   )
 
+  it("shows what was left out of a request", () => {
+    const text = render([
+      {
+        ...head,
+        _tag: "ContextPruned",
+        window: "tokenBudget(1000)",
+        trigger: "threshold",
+        before: { messages: 20, tokens: 1100 },
+        after: { messages: 12, tokens: 740 },
+        usage: Usage.zero
+      }
+    ])
+    assert.strictEqual(text, "  ✂ tokenBudget(1000): 1100 → 740 tokens, 20 → 12 messages\n")
+  })
+
   it.effect("shows what the loop detector did", () =>
     Effect.gen(function* () {
       const text = render(yield* record([calculate("add", 1, 1), calculate("add", 1, 1), "2"]))

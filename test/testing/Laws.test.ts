@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Agent from "effect-agent-runtime/Agent"
 import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
+import * as ContextWindow from "effect-agent-runtime/ContextWindow"
 import * as EventHub from "effect-agent-runtime/EventHub"
 import * as History from "effect-agent-runtime/History"
 import * as LoopDetector from "effect-agent-runtime/LoopDetector"
@@ -279,6 +280,42 @@ describe("events", () => {
   it("hold for nothing", () => {
     assert.deepStrictEqual(Laws.events([]), [])
   })
+})
+
+describe("events of a run with a context window", () => {
+  const scribe = Agent.make("scribe")
+  const planner = Agent.make("planner", {
+    prepareTurn: () => Effect.as(Agent.run(scribe, "Plan"), {}),
+    contextWindow: ContextWindow.summarize(100, {
+      by: (transcript) => Effect.map(Agent.run(scribe, transcript), ({ text }) => text)
+    })
+  })
+  const long = History.appendUser(History.fromPrompt("x".repeat(1000)), "and more")
+  const input = { history: long, prompt: "go" }
+  const planned = Laws.record(Agent.run(planner, input)).pipe(
+    Effect.provide(ScriptedLlm.layer(["a plan", "a summary", "done"]))
+  )
+
+  it.effect("hold, and are broken when any is missing, comes twice or changes its numbers", () =>
+    Effect.gen(function* () {
+      const recording = yield* planned
+      const { events } = recording
+      assert.deepStrictEqual(Laws.run(planner, recording), [])
+      assert.isTrue(events.some((event) => event._tag === "ContextPruned"))
+      for (const [i, event] of events.entries()) {
+        for (const changed of [renumber(events.toSpliced(i, 1)), renumber(events.toSpliced(i, 0, event))]) {
+          const violations = [...Laws.events(changed), ...Laws.fold(planner, changed)]
+          assert.strictEqual(violations.length === 0, isPiece(event), `${event._tag} at ${i}`)
+        }
+        if (event._tag !== "ContextPruned") continue
+        const other = { messages: 99, tokens: 1 }
+        const usage = { ...event.usage, inputTokens: 1 }
+        assert.isNotEmpty(Laws.fold(planner, events.with(i, { ...event, before: other })))
+        assert.isNotEmpty(Laws.fold(planner, events.with(i, { ...event, after: other })))
+        assert.isNotEmpty(Laws.events(events.with(i, { ...event, usage })))
+      }
+    })
+  )
 })
 
 describe("fold and run", () => {
