@@ -290,7 +290,7 @@ describe("events of a run with a context window", () => {
       by: (transcript) => Effect.map(Agent.run(scribe, transcript), ({ text }) => text)
     })
   })
-  const long = History.appendUser(History.fromPrompt("x".repeat(1000)), "and more")
+  const long = History.appendUser(History.fromPrompt("x".repeat(1000)), "x".repeat(1000))
   const input = { history: long, prompt: "go" }
   const planned = Laws.record(Agent.run(planner, input)).pipe(
     Effect.provide(ScriptedLlm.layer(["a plan", "a summary", "done"]))
