@@ -410,6 +410,9 @@ const cleared = (message: Prompt.ToolMessageEncoded): Prompt.ToolMessageEncoded 
  *   one takes it in, so that there is never more than one.
  * - The run's own `Llm` writes it, with another `model` if one is named; or `by` does, such as a run of an agent. What that
  *   takes counts in the usage of the run. A transcript that is too long for one call is summarized piece by piece.
+ * - A conversation of several runs is not summarized again by each: the window remembers which messages a summary stands
+ *   for, as long as the history of a run is given to the next as it is. One that was stored in between is summarized once
+ *   more; to avoid that, store what {@link prune} gives.
  * - When the summary cannot be written, the run fails as when an answer cannot: `ModelFailed`, after whatever the model's
  *   layer does about it; or with the failure of `by`, which may as well fall back to a text of its own.
  *
@@ -433,40 +436,48 @@ export const summarize = <E = never, R = Llm>(
       ? // Without `by` there is nothing that `E` and `R` could be inferred from, so they are what they are by default.
         (Summaries.byLlm(model) as Summaries.Writer<E | ModelFailed | ContextOverflow, R>)
       : (transcript: string, most: number) => Effect.map(by(transcript, most), (text) => ({ text, usage: Usages.zero }))
+  const memory = Summaries.makeMemory()
   return {
     name: `summarize(${maxTokens})`,
     maxTokens,
     isOver: (size) => exceeds(size, maxTokens),
-    reduce: (conversation) => {
+    reduce: (whole) => {
+      const conversation = conversationOf(memory.recall(whole.entries.map(({ unit }) => unit)), whole)
       const { entries, estimator } = conversation
       const target = targetOf(conversation, maxTokens, keep)
       const most = Math.floor(target / 4)
       const kept = newest(conversation, { tokens: target - most })
       const old = entries.filter((_, i) => !kept[i])
-      const oldTokens = total(old)
       const room = roomOf(conversation, maxTokens)
-      const left = room - (conversation.tokens - oldTokens)
-      const summaryTokens = Math.min(most, left, oldTokens) - Summaries.frameTokens(estimator)
-      if (summaryTokens < 1)
-        return pick(
-          conversation,
-          entries.map(() => true)
-        )
-      const written = Summaries.summarize(
-        write,
-        old.map((entry) => entry.unit),
-        { estimator, pieceTokens: room - most, maxTokens: summaryTokens, model: conversation.model }
-      )
+      const left = room - (conversation.tokens - total(old))
+      const summaryTokens = Math.min(most, left, total(old)) - Summaries.frameTokens(estimator)
+      if (!exceeds(conversation, maxTokens) || summaryTokens < 1) return Effect.succeed(unchanged(conversation))
+      const oldUnits = old.map(({ unit }) => unit)
+      const written = Summaries.summarize(write, oldUnits, {
+        estimator,
+        pieceTokens: room - most,
+        maxTokens: summaryTokens,
+        model: conversation.model
+      })
       const last = kept.lastIndexOf(false)
-      return Effect.map(written, ({ message, usage }) => ({
-        units: entries.flatMap(({ unit }, i): ReadonlyArray<Unit> =>
-          kept[i] ? [unit] : i === last ? [[message]] : []
-        ),
-        usage
-      }))
+      return Effect.map(written, ({ message, usage }) => {
+        const summary: Unit = [message]
+        memory.remember(oldUnits, summary)
+        return {
+          units: entries.flatMap(({ unit }, i): ReadonlyArray<Unit> =>
+            kept[i] ? [unit] : i === last ? [summary] : []
+          ),
+          usage
+        }
+      })
     }
   }
 }
+
+const unchanged = ({ entries }: Conversation): Reduced => ({
+  units: entries.map(({ unit }) => unit),
+  usage: Usages.zero
+})
 
 const total = (entries: ReadonlyArray<Entry>): number => entries.reduce((tokens, entry) => tokens + entry.tokens, 0)
 
@@ -496,7 +507,7 @@ export const compose = <const Windows extends ReadonlyArray<Any>>(
         usage = Usages.combine(usage, reduced.usage)
         current = conversationOf(reduced.units, conversation)
       }
-      return { units: current.entries.map((entry) => entry.unit), usage }
+      return { ...unchanged(current), usage }
     })
   }
 }

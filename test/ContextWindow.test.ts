@@ -668,10 +668,15 @@ describe("a provider that refuses the conversation as too long", () => {
 describe("a summary", () => {
   const said = ["My name is Ada.", "[Hello Ada]", "I live in Rome.", "[Nice]", "I like tea.", "[Me too]"]
   const long = talk(...said, ...Array.from({ length: 5 }, () => ["question".padEnd(40), "[answer]".padEnd(40)]).flat())
-  const agent = Agent.make("chat", { contextWindow: ContextWindow.summarize(500), model: "large" })
+  // A window remembers its summaries, so each test has its own.
+  const makeAgent = () => Agent.make("chat", { contextWindow: ContextWindow.summarize(500), model: "large" })
+
+  const talkOn = (history: History.History) =>
+    Array.from({ length: 4 }, () => "and more".padEnd(40)).reduce(History.appendUser, history)
 
   it.effect("is written by the model, reaches it, and counts in the usage", () =>
     Effect.gen(function* () {
+      const agent = makeAgent()
       const script = ["Ada lives in Rome.", "You are Ada."]
       const {
         events,
@@ -747,6 +752,42 @@ describe("a summary", () => {
     })
   )
 
+  it.effect("is not written again by the next run of the conversation", () =>
+    Effect.gen(function* () {
+      const agent = makeAgent()
+      const first = yield* play(agent, { history: long, prompt: "Who am I?" }, ["Ada.", "You are Ada."])
+      const { history } = value(first.exit)
+      const second = yield* play(agent, { history, prompt: "Are you sure?" }, ["Yes."])
+      assert.lengthOf(second.requests, 1)
+      const sent = left(second.requests[0]!.history)
+      assert.match(String(sent[0]), /^Summary.*Ada\.$/s)
+      assert.deepStrictEqual(sent.slice(-3), ["Who am I?", "You are Ada.", "Are you sure?"])
+      assert.deepInclude(second.prunings[0]!.usage, { modelCalls: 0 })
+      // When it gets too long again, the summary goes into the next one.
+      const more = talkOn(value(second.exit).history)
+      const third = yield* play(agent, { history: more, prompt: "And now?" }, ["Ada, still.", "Yes."])
+      assert.include(String(left(third.requests[0]!.history)[0]), "Summary of the conversation so far:\n\nAda.")
+      const last = yield* play(agent, { history: value(third.exit).history, prompt: "Bye" }, ["Bye."])
+      assert.lengthOf(last.requests, 1)
+      assert.match(String(left(last.requests[0]!.history)[0]), /^Summary.*Ada, still\.$/s)
+    })
+  )
+
+  it.effect("is not taken for one of a conversation that has begun in the same way", () =>
+    Effect.gen(function* () {
+      const agent = makeAgent()
+      yield* play(agent, { history: talkOn(talkOn(talkOn(long))), prompt: "secret" }, [
+        "Ada.",
+        "Ada, secretly.",
+        "Yes."
+      ])
+      yield* play(agent, { history: talkOn(talkOn(talkOn(long))), prompt: "other" }, ["Ada.", "Ada, openly.", "Yes."])
+      const { requests } = yield* play(agent, { history: long, prompt: "Who am I?" }, ["Ada.", "You are Ada."])
+      assert.lengthOf(requests, 2)
+      assert.match(String(left(requests[1]!.history)[0]), /^Summary.*\n\nAda\.$/s)
+    })
+  )
+
   it.effect("of what is too long for one call is written piece by piece", () =>
     Effect.gen(function* () {
       const history = talk(...Array.from({ length: 40 }, (_, i) => `${i}`.padEnd(50, ".")))
@@ -784,6 +825,7 @@ describe("a summary", () => {
         [tooLong("too long"), "ContextOverflow"],
         ["", "ModelFailed"]
       ] as const) {
+        const agent = makeAgent()
         const { exit, requests } = yield* play(agent, { history: long, prompt: "Who am I?" }, [turn, "never"])
         const error = failureOf(exit)
         assert.instanceOf(error, AgentError)
@@ -825,6 +867,7 @@ describe("a summary", () => {
 
   it.effect("is given up when the run is interrupted", () =>
     Effect.gen(function* () {
+      const agent = makeAgent()
       const started = yield* Deferred.make<void>()
       const waiting: ScriptedLlm.Turn = () => Effect.andThen(Deferred.succeed(started, undefined), Effect.never)
       const fiber = yield* Effect.forkChild(play(agent, { history: long, prompt: "Who am I?" }, [waiting]))
