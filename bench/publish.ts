@@ -349,6 +349,12 @@ const targetTable = () => {
         "×"
       ),
       target(
+        "a context window at most twice as much per turn in 1,000 turns as in 10",
+        over(perUnit("context_window/1000"), perUnit("context_window/10")),
+        (n) => n <= 2,
+        "×"
+      ),
+      target(
         "10,000 agents at most twice as much each as 1,000",
         over(perUnit("agents/10000_unbounded_0ms"), perUnit("agents/1000_unbounded_0ms")),
         (n) => n <= 2,

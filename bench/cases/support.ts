@@ -1,4 +1,5 @@
 import * as Agent from "effect-agent-runtime/Agent"
+import type * as ContextWindow from "effect-agent-runtime/ContextWindow"
 import { Llm } from "effect-agent-runtime/Llm"
 import type * as StopCondition from "effect-agent-runtime/StopCondition"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
@@ -45,8 +46,8 @@ export const runWithTool = (script: ReadonlyArray<ScriptedLlm.Turn>, input: stri
 }
 
 /** An agent with a tool, made once, as an application has it. */
-export const prepared = (stopWhen?: StopCondition.StopCondition) =>
-  Agent.make("test_agent", { instructions, toolkit: makeToolkit(), streaming: true, stopWhen })
+export const prepared = (stopWhen?: StopCondition.StopCondition, contextWindow?: ContextWindow.ContextWindow) =>
+  Agent.make("test_agent", { instructions, toolkit: makeToolkit(), streaming: true, stopWhen, contextWindow })
 
 /** Builds a model and runs a prepared agent on it. */
 export const runPrepared = (

@@ -1,5 +1,6 @@
 import * as Agent from "effect-agent-runtime/Agent"
 import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
+import * as ContextWindow from "effect-agent-runtime/ContextWindow"
 import * as EventHub from "effect-agent-runtime/EventHub"
 import * as History from "effect-agent-runtime/History"
 import * as Llms from "effect-agent-runtime/Llm"
@@ -11,6 +12,7 @@ import * as Fallback from "effect-agent-runtime/middleware/Fallback"
 import * as RateLimit from "effect-agent-runtime/middleware/RateLimit"
 import * as Retry from "effect-agent-runtime/middleware/Retry"
 import * as Timeout from "effect-agent-runtime/middleware/Timeout"
+import * as StopCondition from "effect-agent-runtime/StopCondition"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import { noTokens } from "effect-agent-runtime/Usage"
 import * as Usage from "effect-agent-runtime/Usage"
@@ -116,6 +118,26 @@ const streamedOutput = (count: number): Case => {
         check: (last) => expect("the answer", JSON.stringify(last).includes(`word${count - 1}`))
       }
     }
+  }
+}
+
+/** A run that is pruned again and again, and one that is not. */
+const windowTurns = (count: number): Case => {
+  const run = (contextWindow?: ContextWindow.ContextWindow) => (): Variant => {
+    const agent = prepared(StopCondition.maxTurns(count + 1), contextWindow)
+    const script = [...Array.from({ length: count }, (_, i) => call(i, 1)), "done"]
+    return {
+      kind: "effect",
+      operation: () => runPrepared(agent, script, "go"),
+      check: ran("done", count)
+    }
+  }
+  return {
+    name: `context_window/${count}`,
+    describes: `a run of ${count} tool turns with a window of 1,000 tokens; beside it the run without a window`,
+    per: { unit: "turn", count },
+    ours: run(ContextWindow.tokenBudget(1000)),
+    floor: run()
   }
 }
 
@@ -362,5 +384,6 @@ export const variants: ReadonlyArray<Case> = [
   hubThroughput(100, false),
   hubThroughput(100, true),
   ...[1, 16, 100].map(hubLatency),
-  middlewareStack
+  middlewareStack,
+  ...[10, 1000].map(windowTurns)
 ]
