@@ -96,8 +96,11 @@ export const ContextPruned = Schema.TaggedStruct("ContextPruned", {
   ...turn,
   /** The name of the window. */
   window: Schema.String,
-  /** Whether the window found the conversation too long, or the provider refused it. */
-  trigger: Schema.Literals(["threshold", "overflow"]),
+  /**
+   * Why: the window found the conversation too long (`threshold`), the provider refused it (`overflow`), or the run goes
+   * on with what an earlier run of the conversation has sent (`continuation`).
+   */
+  trigger: Schema.Literals(["threshold", "overflow", "continuation"]),
   before: Extent,
   after: Extent,
   /** What it has cost: the model calls of a summary. */

@@ -7,6 +7,10 @@
  * newest user message, and the newest message with what belongs to it. Instructions are apart from the conversation,
  * so no window can lose them, but they count.
  *
+ * A run that goes on with the history of another begins with what that has sent, so a long conversation is neither cut
+ * anew nor summarized again by each of its runs. A history that was stored in between has lost that; store what
+ * {@link prune} gives if it matters.
+ *
  * **Example** (An agent that clears old tool results first, then leaves the oldest messages out)
  *
  * ```ts
@@ -410,9 +414,6 @@ const cleared = (message: Prompt.ToolMessageEncoded): Prompt.ToolMessageEncoded 
  *   one takes it in, so that there is never more than one.
  * - The run's own `Llm` writes it, with another `model` if one is named; or `by` does, such as a run of an agent. What that
  *   takes counts in the usage of the run. A transcript that is too long for one call is summarized piece by piece.
- * - A conversation of several runs is not summarized again by each: the window remembers which messages a summary stands
- *   for, as long as the history of a run is given to the next as it is. One that was stored in between is summarized once
- *   more; to avoid that, store what {@link prune} gives.
  * - When the summary cannot be written, the run fails as when an answer cannot: `ModelFailed`, after whatever the model's
  *   layer does about it; or with the failure of `by`, which may as well fall back to a text of its own.
  *
@@ -436,13 +437,11 @@ export const summarize = <E = never, R = Llm>(
       ? // Without `by` there is nothing that `E` and `R` could be inferred from, so they are what they are by default.
         (Summaries.byLlm(model) as Summaries.Writer<E | ModelFailed | ContextOverflow, R>)
       : (transcript: string, most: number) => Effect.map(by(transcript, most), (text) => ({ text, usage: Usages.zero }))
-  const memory = Summaries.makeMemory()
   return {
     name: `summarize(${maxTokens})`,
     maxTokens,
     isOver: (size) => exceeds(size, maxTokens),
-    reduce: (whole) => {
-      const conversation = conversationOf(memory.recall(whole.entries.map(({ unit }) => unit)), whole)
+    reduce: (conversation) => {
       const { entries, estimator } = conversation
       const target = targetOf(conversation, maxTokens, keep)
       const most = Math.floor(target / 4)
@@ -451,7 +450,7 @@ export const summarize = <E = never, R = Llm>(
       const room = roomOf(conversation, maxTokens)
       const left = room - (conversation.tokens - total(old))
       const summaryTokens = Math.min(most, left, total(old)) - Summaries.frameTokens(estimator)
-      if (!exceeds(conversation, maxTokens) || summaryTokens < 1) return Effect.succeed(unchanged(conversation))
+      if (summaryTokens < 1) return Effect.succeed(unchanged(conversation))
       const oldUnits = old.map(({ unit }) => unit)
       const written = Summaries.summarize(write, oldUnits, {
         estimator,
@@ -462,7 +461,6 @@ export const summarize = <E = never, R = Llm>(
       const last = kept.lastIndexOf(false)
       return Effect.map(written, ({ message, usage }) => {
         const summary: Unit = [message]
-        memory.remember(oldUnits, summary)
         return {
           units: entries.flatMap(({ unit }, i): ReadonlyArray<Unit> =>
             kept[i] ? [unit] : i === last ? [summary] : []

@@ -397,6 +397,13 @@ export const units = (self: History, from = 0): ReadonlyArray<Unit> => {
 }
 
 /**
+ * What a history shares with those it grows into, and with no other: as long as a later one has the same line, it begins
+ * with all messages of this one.
+ * @internal
+ */
+export const lineOf = (self: History): object => impl(self).log
+
+/**
  * Appends units of this or another history. What is not right about one that was made by hand is mended as by
  * {@link appendAssistant}.
  *

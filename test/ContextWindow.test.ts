@@ -513,6 +513,33 @@ describe("a run with a window", () => {
     })
   )
 
+  it.effect("sends the same beginning in the runs of a conversation, until it is over again", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("chat", { contextWindow: ContextWindow.tokenBudget(200) })
+      const triggers: Array<string> = []
+      let history = History.empty
+      let sent: ReadonlyArray<Prompt.MessageEncoded> = []
+      for (let i = 0; i < 40; i++) {
+        const { exit, prunings: all, requests } = yield* play(agent, { history, prompt: `question ${i}` }, ["answer"])
+        history = value(exit).history
+        const messages = History.toMessages(requests[0]!.history)
+        const isSame = sent.every((message, j) => message === messages[j])
+        assert.strictEqual(
+          isSame,
+          all.every(({ trigger }) => trigger === "continuation")
+        )
+        if (all.length > 0) assert.strictEqual(all[0]!.before.messages, history.length - 1)
+        triggers.push(...all.map(({ trigger }) => trigger))
+        sent = messages
+      }
+      assert.isBelow(triggers.filter((trigger) => trigger === "threshold").length, 20)
+      assert.isAbove(triggers.filter((trigger) => trigger === "continuation").length, 15)
+      // Another history of the same beginning, or an older one, has all of it sent again.
+      const fork = yield* play(agent, { history: History.takeTurns(history, 3), prompt: "question" }, ["answer"])
+      assert.strictEqual(fork.requests[0]!.history.length, 7)
+    })
+  )
+
   it.effect("keeps what it was asked when its answer is sent back for correction", () =>
     Effect.gen(function* () {
       const agent = Agent.make("bot", {

@@ -16,6 +16,18 @@ const printed: Readonly<Record<string, string>> = {
 
 500 are odd; 1000 model calls, 750 of them reached the provider
 `,
+  "context-window": `
+A whale swims.
+It swims on.
+And on.
+I was sent: user, user, assistant, tool.
+The history has 16 messages. What was sent:
+434 → 290 tokens, threshold, 0 model calls
+453 → 309 tokens, continuation, 0 model calls
+483 → 339 tokens, threshold, 0 model calls
+645 → 357 tokens, continuation, 0 model calls
+531 → 275 tokens, threshold, 1 model calls
+`,
   conversation: `
 > My name is Ada.
 Nice to meet you, Ada.

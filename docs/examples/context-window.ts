@@ -5,6 +5,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Agent from "effect-agent-runtime/Agent"
 import * as ContextWindow from "effect-agent-runtime/ContextWindow"
+import * as EventHub from "effect-agent-runtime/EventHub"
 import * as History from "effect-agent-runtime/History"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import * as TokenEstimator from "effect-agent-runtime/TokenEstimator"
@@ -12,9 +13,7 @@ import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
 import { countTokens } from "gpt-tokenizer/encoding/o200k_base"
 
 const Library = Toolkit.make(
@@ -52,26 +51,23 @@ const model = ScriptedLlm.layer([
   (request) => `I was sent: ${Array.from(request.history, (message) => message.role).join(", ")}.`
 ])
 
-const ask = Effect.fn(function* (history: History.History, prompt: string) {
-  yield* Console.log(`> ${prompt}`)
-  const events = yield* Stream.runCollect(
-    Stream.tap(Agent.stream(reader, { history, prompt }), (event) =>
-      event._tag === "ContextPruned"
-        ? Console.log(`(${event.before.tokens} → ${event.after.tokens} tokens, ${event.usage.modelCalls} model calls)`)
-        : Effect.void
-    )
-  )
-  const run = Agent.fold(reader, events)
-  yield* Console.log(run.text)
-  return run.history
-})
-
 export const program = Effect.gen(function* () {
+  const { take } = yield* EventHub.subscribe({ scopes: ["system"] })
   let history = History.empty
-  for (const chapter of [1, 2, 3, 4]) history = yield* ask(history, `What happens in chapter ${chapter}?`)
-  yield* Console.log(`The history has ${history.length} messages.`)
+  for (const chapter of [1, 2, 3, 4]) {
+    const result = yield* Agent.run(reader, { history, prompt: `What happens in chapter ${chapter}?` })
+    yield* Console.log(result.output)
+    history = result.history
+  }
+  yield* Console.log(`The history has ${history.length} messages. What was sent:`)
+  for (const event of yield* take) {
+    if (event._tag !== "ContextPruned") continue
+    const { after, before, trigger, usage } = event
+    yield* Console.log(`${before.tokens} → ${after.tokens} tokens, ${trigger}, ${usage.modelCalls} model calls`)
+  }
 }).pipe(
-  Effect.provide(Layer.mergeAll(LibraryLayer, model, TokenEstimator.layer({ text: (text) => countTokens(text) })))
+  Effect.scoped,
+  Effect.provide([LibraryLayer, model, EventHub.layer(), TokenEstimator.layer({ text: (text) => countTokens(text) })])
 )
 
 if (import.meta.main) NodeRuntime.runMain(program)

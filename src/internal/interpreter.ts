@@ -27,6 +27,7 @@ import * as Prices from "../Prices.ts"
 import { TokenEstimator } from "../TokenEstimator.ts"
 import { bind, contained } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
+import * as Usages from "../Usage.ts"
 import type { Observer } from "./currentRun.ts"
 import { CurrentRun } from "./currentRun.ts"
 import { decide, initial, partial } from "./machine.ts"
@@ -161,7 +162,7 @@ function* loop(
     if (Exit.isFailure(prepared)) return yield* raise(run, prepared.cause)
     instructions = prepared.value
   }
-  const sent = estimator === undefined ? undefined : Sents.begin(estimator, history)
+  const sent = estimator === undefined ? undefined : Sents.begin(definition.contextWindow!, estimator, history)
 
   while (true) {
     const elapsedMillis = policy.stopWhen.usesClock ? run.clock.currentTimeMillisUnsafe() - run.startedAt : 0
@@ -221,7 +222,7 @@ function* callWithin(
   settings: TurnSettings
 ): Effect.fn.Return<LlmResponse, unknown> {
   const { definition, state } = run
-  const window = definition.contextWindow!
+  const { window } = sent
   let refusal: Refusal | undefined
   for (let calls = 1; ; calls++) {
     const size = Sents.catchUp(sent, state.history, settings.instructions ?? instructions, offers(run))
@@ -231,12 +232,17 @@ function* callWithin(
       if (Exit.isFailure(reduced)) return yield* windowFailed(run, reduced.cause)
       const { after, before } = reduced.value
       const isShorter = after.tokens < before.tokens || after.messages < before.messages
-      if (isShorter) noteWindow(run, sent, reduced.value, refusal === undefined ? "threshold" : "overflow")
+      if (isShorter) Sents.take(sent, reduced.value, state.history)
+      if (isShorter || sent.untold !== undefined) {
+        noteWindow(run, sent, reduced.value, refusal === undefined ? "threshold" : "overflow")
+      }
       // The window's own limit is final. That of the provider is only known from what it has refused: it may take this.
       const isOver = window.isOver({ ...after, limit: Infinity }) || (refusal !== undefined && !isShorter)
       if (isOver) return yield* Effect.fail(failed(run, refusal?.reason ?? overflow(window, after)))
     } else if (refusal !== undefined) {
       return yield* Effect.fail(failed(run, refusal.reason))
+    } else if (sent.untold !== undefined) {
+      noteWindow(run, sent, { before: size, after: size, usage: Usages.zero }, "continuation")
     }
     const answer = yield* Effect.exit(requestModel(run, llm, instructions, settings, sent.history))
     if (Exit.isSuccess(answer)) return answer.value
@@ -260,17 +266,22 @@ const refusalOf = (cause: Cause.Cause<AiError.AiError>): Refusal | undefined => 
   return reason._tag === "ContextOverflow" ? { error: failure.success, reason } : undefined
 }
 
-const noteWindow = (run: Run, sent: Sent, pruned: Pruned, trigger: ContextPruned["trigger"]): void => {
-  const { after, before, usage } = pruned
-  Sents.take(sent, pruned)
+const noteWindow = (
+  run: Run,
+  sent: Sent,
+  { after, before, usage }: Omit<Pruned, "history">,
+  trigger: ContextPruned["trigger"]
+): void => {
+  const { messages = 0, tokens = 0 } = sent.untold ?? {}
+  sent.untold = undefined
   tick(run)
   emit(run, {
     ...run.envelope,
     _tag: "ContextPruned",
     turn: run.state.turns + 1,
-    window: run.definition.contextWindow!.name,
+    window: sent.window.name,
     trigger,
-    before: { messages: before.messages, tokens: before.preamble + before.tokens },
+    before: { messages: before.messages + messages, tokens: before.preamble + before.tokens + tokens },
     after: { messages: after.messages, tokens: after.preamble + after.tokens },
     usage
   })

@@ -5,7 +5,7 @@
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import type { ContextOverflow } from "../AgentError.ts"
-import type { Conversation, Pruned, Size } from "../ContextWindow.ts"
+import type { ContextWindow, Conversation, Pruned, Size } from "../ContextWindow.ts"
 import { conversation } from "../ContextWindow.ts"
 import type { History } from "../History.ts"
 import * as Histories from "../History.ts"
@@ -14,6 +14,7 @@ import { preamble } from "../TokenEstimator.ts"
 
 /** What is sent, and how long it is. Mutable, owned by one run. */
 export interface Sent {
+  readonly window: ContextWindow<unknown>
   readonly estimator: TokenEstimator
   /** What the run was asked. */
   readonly prompt: Prompt.MessageEncoded | undefined
@@ -29,24 +30,54 @@ export interface Sent {
   preamble: number
   instructions: string | undefined
   tools: ReadonlyArray<Tool.Any>
+  /** What windows have left out of the history by now, in this run and before. */
+  leftOut: Extent
+  /** What had been left out when the run began, until an event has told. */
+  untold: Extent | undefined
   /** The most tokens that the provider takes, as far as a refusal has shown. */
   limit: number
 }
 
-export const begin = (estimator: TokenEstimator, history: History): Sent => {
+interface Extent {
+  readonly messages: number
+  readonly tokens: number
+}
+
+const nothing: Extent = { messages: 0, tokens: 0 }
+
+/** What was sent of a history when it was last made shorter. */
+interface Kept {
+  readonly window: ContextWindow<unknown>
+  readonly estimator: TokenEstimator
+  readonly history: History
+  readonly seen: number
+  readonly leftOut: Extent
+}
+
+/** By the line of the history, so that a run goes on with what an earlier one of the conversation has sent. */
+const lines = new WeakMap<object, Kept>()
+
+export const begin = (window: ContextWindow<unknown>, estimator: TokenEstimator, history: History): Sent => {
   const last = Histories.last(history)
-  const whole = conversation(estimator, history)
+  const kept = lines.get(Histories.lineOf(history))
+  const goesOn =
+    kept !== undefined && kept.window === window && kept.estimator === estimator && kept.seen <= history.length
+  const start = goesOn ? Histories.appendUnits(kept.history, Histories.units(history, kept.seen)) : history
+  const whole = conversation(estimator, start)
   return {
+    window,
     estimator,
     prompt: last?.role === "user" ? last : undefined,
-    history,
-    isPruned: false,
+    history: start,
+    isPruned: goesOn,
     seen: history.length,
     turns: whole.turns,
     tokens: whole.tokens,
     preamble: 0,
     instructions: undefined,
     tools: [],
+    leftOut: goesOn ? kept.leftOut : nothing,
+    untold: goesOn ? kept.leftOut : undefined,
     limit: Infinity
   }
 }
@@ -81,11 +112,15 @@ export const conversationOf = (sent: Sent, model: string | undefined): Conversat
   return conversation(estimator, history, { instructions, tools, prompt, limit, model })
 }
 
-export const take = (sent: Sent, { after, history }: Pruned): void => {
+/** Goes on with what a window has made shorter. */
+export const take = (sent: Sent, { after, before, history }: Pruned, whole: History): void => {
+  const { estimator, leftOut, seen, window } = sent
   sent.history = history
   sent.isPruned = true
   sent.turns = after.turns
   sent.tokens = after.tokens
+  sent.leftOut = { messages: seen - history.length, tokens: leftOut.tokens + before.tokens - after.tokens }
+  lines.set(Histories.lineOf(whole), { window, estimator, history, seen, leftOut: sent.leftOut })
 }
 
 /** What is left of a refused conversation when the provider does not say how much it takes. */

@@ -61,60 +61,6 @@ export const summarize = Effect.fnUntraced(function* <E, R>(
   return { message, usage }
 })
 
-/** What a summary stands for. */
-interface Summarized {
-  readonly summary: Unit
-  /** The units of the conversation that it stands for, those of earlier summaries in it included. */
-  readonly count: number
-  /** The summary that has taken this one in. */
-  into: Summarized | undefined
-}
-
-/**
- * Remembers what was summarized, so that the next run of a conversation, which begins with all of its history again,
- * need not have it summarized again. Knows messages by their identity, and forgets them with the history.
- */
-export interface Memory {
-  /** The units with a summary in place of those it stands for, if all of them are there. */
-  readonly recall: (units: ReadonlyArray<Unit>) => ReadonlyArray<Unit>
-  readonly remember: (units: ReadonlyArray<Unit>, summary: Unit) => void
-}
-
-export const makeMemory = (): Memory => {
-  const known = new WeakMap<Prompt.MessageEncoded, Summarized>()
-  const newestOf = ([message]: Unit): Summarized | undefined => {
-    let found = known.get(message)
-    while (found?.into !== undefined) found = found.into
-    return found
-  }
-  return {
-    recall: (units) => {
-      const found = units.map((unit) => (isSummary(unit[0]) ? undefined : newestOf(unit)))
-      const places = new Map<Summarized, { count: number; last: number }>()
-      for (const [i, one] of found.entries()) {
-        if (one !== undefined) places.set(one, { count: (places.get(one)?.count ?? 0) + 1, last: i })
-      }
-      return units.flatMap((unit, i): ReadonlyArray<Unit> => {
-        const one = found[i]
-        // Another conversation that has begun in the same way may have gone into it: it stands for more than is here.
-        if (one === undefined || places.get(one)!.count !== one.count) return [unit]
-        return places.get(one)!.last === i ? [one.summary] : []
-      })
-    },
-    remember: (units, summary) => {
-      const parts = units.map(([message]) => (isSummary(message) ? known.get(message) : undefined))
-      const count = parts.reduce((sum, part) => sum + (part?.count ?? 1), 0)
-      const now: Summarized = { summary, count, into: undefined }
-      for (const [i, [message]] of units.entries()) {
-        const part = parts[i]
-        if (part === undefined) known.set(message, now)
-        else part.into = now
-      }
-      known.set(summary[0], now)
-    }
-  }
-}
-
 /** Transcripts of units, each of at most so many tokens if no unit is longer. */
 const pieces = (estimator: TokenEstimator, units: ReadonlyArray<Unit>, maxTokens: number): ReadonlyArray<string> => {
   const out: Array<string> = []
