@@ -230,10 +230,10 @@ function* callWithin(
       const model = settings.model ?? definition.sampling.model
       const reduced = yield* Effect.exit(asChild(run, reduce(window, Sents.conversationOf(sent, model))))
       if (Exit.isFailure(reduced)) return yield* windowFailed(run, reduced.cause)
-      const { after, before } = reduced.value
+      const { after, before, usage } = reduced.value
       const isShorter = after.tokens < before.tokens || after.messages < before.messages
       if (isShorter) Sents.take(sent, reduced.value, state.history)
-      if (isShorter || sent.untold !== undefined) {
+      if (isShorter || usage.modelCalls > 0 || sent.untold !== undefined) {
         noteWindow(run, sent, reduced.value, refusal === undefined ? "threshold" : "overflow")
       }
       // The window's own limit is final. That of the provider is only known from what it has refused: it may take this.

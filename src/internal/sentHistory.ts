@@ -60,8 +60,9 @@ const lines = new WeakMap<object, Kept>()
 export const begin = (window: ContextWindow<unknown>, estimator: TokenEstimator, history: History): Sent => {
   const last = Histories.last(history)
   const kept = lines.get(Histories.lineOf(history))
+  // What was kept of the very same history is not taken up: run again, a run does the same again.
   const goesOn =
-    kept !== undefined && kept.window === window && kept.estimator === estimator && kept.seen <= history.length
+    kept !== undefined && kept.window === window && kept.estimator === estimator && kept.seen < history.length
   const start = goesOn ? Histories.appendUnits(kept.history, Histories.units(history, kept.seen)) : history
   const whole = conversation(estimator, start)
   return {
