@@ -11,9 +11,9 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [-1, ["internal/*"]],
   // data
   [0, ["History", "Usage"]],
-  [1, ["AgentError", "AgentEvent"]],
+  [1, ["AgentError", "AgentEvent", "WorkflowRun"]],
   // pure policy
-  [2, ["ContextWindow", "LoopDetector", "Prices", "StopCondition"]],
+  [2, ["ContextWindow", "LoopDetector", "Mermaid", "Prices", "StopCondition"]],
   [3, ["internal/machine"]],
   // ports
   [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
@@ -25,20 +25,7 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   // facade
   [9, ["Agent"]],
   // edges
-  [
-    10,
-    [
-      "AgentTelemetry",
-      "McpToolbox",
-      "Mermaid",
-      "RuntimeConfig",
-      "Workflow",
-      "cli/*",
-      "llm/*",
-      "middleware/*",
-      "testing/*"
-    ]
-  ],
+  [10, ["AgentTelemetry", "McpToolbox", "RuntimeConfig", "Workflow", "cli/*", "llm/*", "middleware/*", "testing/*"]],
   [11, ["index"]]
 ]
 
