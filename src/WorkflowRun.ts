@@ -35,8 +35,9 @@ export type StepType = typeof StepType.Type
  * **Details**
  *
  * What `steps` means depends on the kind. None: `agent`, `effect`, `transform`. In order: `workflow`; `fallback`, until
- * one succeeds; `refine`, the step that answers, then the one that judges. One of them, by its label: `branch`. All, by
- * their labels: `parallel`. One, again and again: `map`, `loop`, `retry`.
+ * one succeeds; `refine`, the step that answers, then the one that judges. One of them, by its label: `branch`, where a
+ * child without a label comes first and decides. All, by their labels: `parallel`. One, again and again: `map`, `loop`,
+ * `retry`.
  *
  * @category models
  * @since 0.1.0
@@ -98,7 +99,10 @@ export const StepRecord = Schema.Struct({
   failure: Schema.optional(StepFailure),
   /** The label of the branch that was taken. */
   branch: Schema.optional(Schema.String),
-  /** The conversation of an agent as far as it got, if the agent did not complete: to go on from. */
+  /**
+   * Messages to go on from: what the step added to a conversation that it shared; without one, the conversation of an
+   * agent as far as it got, if the agent did not complete.
+   */
   history: Schema.optional(History),
   /** Milliseconds since the epoch. */
   startedAt: Schema.Finite,
@@ -120,8 +124,13 @@ export const WorkflowRun = Schema.Struct({
   status: Schema.Literals(["running", "completed", "failed", "interrupted"]),
   input: Schema.Unknown,
   output: Schema.optional(Schema.Unknown),
+  /** If it failed. */
+  failure: Schema.optional(StepFailure),
+  /** The index of the step that the failure began in, however deep. */
+  failedStep: Schema.optional(Schema.Finite),
   /** In the order in which they began, nested ones included. */
   steps: Schema.Array(StepRecord),
+  /** Of all agents in it, sub-agents included. A run that goes on from another counts what that one used, too. */
   usage: Usage,
   startedAt: Schema.Finite,
   durationMillis: Schema.Finite
