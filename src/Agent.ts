@@ -38,6 +38,8 @@ import * as LoopDetector from "./LoopDetector.ts"
 import * as StopCondition from "./StopCondition.ts"
 import { compile, lookup, Timeout } from "./Toolbox.ts"
 import type { Usage } from "./Usage.ts"
+import type { RunEvent } from "./WorkflowEvent.ts"
+import { isWorkflowEvent } from "./WorkflowEvent.ts"
 
 const TypeId = "~effect-agent-runtime/Agent"
 
@@ -452,7 +454,8 @@ const write = (writing: Writing, event: AgentEvent): Writing => {
   }
 }
 
-const isEvent = (delivery: Delivery): delivery is AgentEvent => delivery._tag !== "Lagged"
+/** Events of agents: no gaps, and none of workflows that are tools. */
+const isEvent = (delivery: Delivery): delivery is AgentEvent => "agent" in delivery
 
 /**
  * The run that events describe, as far as they go: history, usage, turns, text. Every prefix of a run's events gives
@@ -460,16 +463,18 @@ const isEvent = (delivery: Delivery): delivery is AgentEvent => delivery._tag !=
  *
  * **Details**
  *
- * The run is that of the first event. Events of other runs, such as those of sub-agents in a stream, are passed over.
+ * The run is that of the first event. Events of other runs, such as those of sub-agents in a stream, are passed over, and
+ * so are those of workflows.
  *
  * @category running
  * @since 0.1.0
  */
-export const fold = (agent: Agent<string, unknown, unknown, unknown>, events: Iterable<AgentEvent>): PartialRun => {
+export const fold = (agent: Agent<string, unknown, unknown, unknown>, events: Iterable<RunEvent>): PartialRun => {
   const { policy } = impl(agent).definition
   const state = initial()
   let runId: string | undefined
   for (const event of events) {
+    if (isWorkflowEvent(event)) continue
     runId ??= event.runId
     if (event.runId === runId) evolve(policy, state, event)
   }

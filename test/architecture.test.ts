@@ -13,6 +13,7 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [0, ["History", "Usage"]],
   [1, ["AgentError", "AgentEvent", "WorkflowRun"]],
   // pure policy
+  [2, ["WorkflowEvent"]],
   [2, ["ContextWindow", "LoopDetector", "Mermaid", "Prices", "StopCondition"]],
   [3, ["internal/machine"]],
   // ports

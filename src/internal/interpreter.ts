@@ -24,7 +24,7 @@ import { bind, contained } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
 import { overflowOf } from "./contextOverflow.ts"
 import type { Observer } from "./currentRun.ts"
-import { CurrentRun } from "./currentRun.ts"
+import { combine, CurrentRun, makeId } from "./currentRun.ts"
 import { decide, initial, partial } from "./machine.ts"
 import { announceTurn, modelAnswered, offered, requestModel, unchanged, viewOf } from "./modelCall.ts"
 import type { Definition, Run } from "./run.ts"
@@ -111,31 +111,6 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
 
 // What an event says of its run is for observers: the machine does not look.
 const unseen = { offset: 0, timestamp: 0 } as Run["envelope"]
-
-const combine = (self: Observer | undefined, that: Observer | undefined): Observer | undefined => {
-  if (self === undefined || that === undefined) return self ?? that
-  return {
-    publish: (events) => {
-      self.publish(events)
-      that.publish(events)
-    },
-    mayCongest: () => self.mayCongest() || that.mayCongest(),
-    congestion: () => {
-      const first = self.congestion()
-      const second = that.congestion()
-      return first === undefined || second === undefined ? (first ?? second) : Effect.andThen(first, second)
-    }
-  }
-}
-
-/** 62 random bits: unique among the runs of an application, and reproducible under a seeded `Random`. */
-const makeId = (random: { nextDoubleUnsafe(): number }): string => `run_${word(random)}${word(random)}`
-
-// An integer of 31 bits is written three times as fast as one of 32.
-const word = (random: { nextDoubleUnsafe(): number }): string =>
-  Math.floor(random.nextDoubleUnsafe() * 2 ** 31)
-    .toString(36)
-    .padStart(6, "0")
 
 function* loop(run: Run, llm: Llm["Service"], history: History): Effect.fn.Return<RunResult, unknown> {
   const { definition, state } = run
@@ -315,5 +290,5 @@ const endCalls = (run: Run): void => {
 
 const end = (run: Run): void => {
   flush(run)
-  run.parent?.childEnded(run.id, run.definition.name, run.state.usage)
+  run.parent?.childEnded(run.id, run.definition.name, run.state.usage, run.state)
 }
