@@ -8,30 +8,28 @@
  */
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import type { PartialRun } from "./AgentError.ts"
-import { AgentError, InvalidAgent } from "./AgentError.ts"
+import type { AgentError } from "./AgentError.ts"
+import { InvalidAgent } from "./AgentError.ts"
 import type { AgentEvent } from "./AgentEvent.ts"
 import type { Delivery } from "./EventHub.ts"
 import * as EventHub from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import * as Histories from "./History.ts"
-import { CurrentRun } from "./internal/currentRun.ts"
 import type { RunResult } from "./internal/interpreter.ts"
 import { interpret } from "./internal/interpreter.ts"
 import { evolve, initial, partial } from "./internal/machine.ts"
 import { parsePartial } from "./internal/partialJson.ts"
 import type { Definition, Output } from "./internal/run.ts"
+import { describe, withCaller } from "./internal/subRun.ts"
 import type { Sampling } from "./Llm.ts"
 import type { Llm } from "./Llm.ts"
 import * as LoopDetector from "./LoopDetector.ts"
@@ -98,6 +96,19 @@ interface AgentImpl extends Agent {
 
 // The only implementation of the interface.
 const impl = (agent: Agent<string, unknown, unknown, unknown>): AgentImpl => agent as unknown as AgentImpl
+
+/** The answers of an agent in the form that records have: JSON with an `output` schema, otherwise text. @internal */
+export const answerCodec = (
+  agent: Agent<string, unknown, unknown, unknown>
+): {
+  readonly encode: (text: string) => unknown
+  readonly decode: (answer: unknown) => Effect.Effect<unknown, { readonly message: string }>
+} => {
+  const { output } = impl(agent).definition
+  return output === undefined
+    ? { encode: (text) => text, decode: Schema.decodeUnknownEffect(Schema.String) }
+    : { encode: output.json, decode: (answer) => output.decode(JSON.stringify(answer)) }
+}
 
 /**
  * What {@link Options.prepareTurn} may look at: the run before a model call.
@@ -555,30 +566,10 @@ export const asTool = <Name extends string, Output, E, R>(
       run(agent, prompt).pipe(
         Effect.map((result) => result.output),
         Effect.mapError(describe),
-        Effect.updateContext((caller: Context.Context<never>) => withCaller(captured, caller))
+        Effect.updateContext(withCaller(captured))
       )
     // A computed key loses its name in the type.
     return { [agent.name]: handler } as never
   })
   return { tool, layer: Toolkit.make(tool).toLayer(handlers) as SubAgent<Name, Output, R>["layer"] }
-}
-
-/** What a sub-agent shares with the run that calls it. All else is what its layer was given. */
-const shared = [CurrentRun.key, EventHub.EventHub.key, Tracer.ParentSpan.key]
-
-const withCaller = <R>(captured: Context.Context<R>, caller: Context.Context<never>): Context.Context<R> => {
-  const services = new Map([...caller.mapUnsafe, ...captured.mapUnsafe])
-  for (const key of shared) {
-    if (caller.mapUnsafe.has(key)) services.set(key, caller.mapUnsafe.get(key))
-    else services.delete(key)
-  }
-  return Context.makeUnsafe(services)
-}
-
-const describe = (error: unknown): typeof SubAgentFailure.Type => {
-  const cause = error instanceof AgentError ? error.reason : error
-  return {
-    reason: Predicate.hasProperty(cause, "_tag") ? String(cause._tag) : "Error",
-    message: Predicate.hasProperty(cause, "message") ? String(cause.message) : String(cause)
-  }
 }

@@ -13,21 +13,26 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [0, ["History", "Usage"]],
   [1, ["AgentError", "AgentEvent", "WorkflowRun"]],
   // pure policy
-  [2, ["WorkflowEvent"]],
+  [2, ["WorkflowError", "WorkflowEvent"]],
   [2, ["ContextWindow", "LoopDetector", "Mermaid", "Prices", "StopCondition"]],
   [3, ["internal/machine"]],
   // ports
   [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
-  [5, ["Toolbox", "internal/attempt", "internal/httpLlm"]],
+  [5, ["Toolbox", "internal/attempt", "internal/eventStream", "internal/httpLlm", "internal/subRun"]],
   // engine
   [6, ["internal/run", "internal/wire/*"]],
   [7, ["internal/modelCall", "internal/toolBatch"]],
   [8, ["internal/interpreter"]],
   // facade
   [9, ["Agent"]],
+  // workflows
+  [10, ["internal/workflowNode"]],
+  [11, ["internal/workflowPast", "internal/workflowRun"]],
+  [12, ["internal/workflowStep"]],
+  [13, ["Workflow"]],
   // edges
-  [10, ["AgentTelemetry", "McpToolbox", "RuntimeConfig", "Workflow", "cli/*", "llm/*", "middleware/*", "testing/*"]],
-  [11, ["index"]]
+  [14, ["AgentTelemetry", "McpToolbox", "RuntimeConfig", "cli/*", "llm/*", "middleware/*", "testing/*"]],
+  [15, ["index"]]
 ]
 
 /** What may be imported besides `effect/*` and relative modules. */
