@@ -145,6 +145,19 @@ describe("src", () => {
   it("has no cycle", () => {
     assert.deepStrictEqual(cycle(sources), [])
   })
+
+  it("imports every package that whoever installs it has to install", () => {
+    const { dependencies, peerDependencies } = JSON.parse(
+      readFileSync(new URL("../package.json", import.meta.url), "utf8")
+    ) as Readonly<Record<string, object | undefined>>
+    const imported = Object.values(sources).flatMap(parseImports)
+    assert.deepStrictEqual(
+      Object.keys({ ...dependencies, ...peerDependencies }).filter((name) =>
+        imported.every(({ specifier }) => specifier !== name && !specifier.startsWith(`${name}/`))
+      ),
+      []
+    )
+  })
 })
 
 describe("the rules", () => {
