@@ -263,7 +263,7 @@ describe("EventHub", () => {
       yield* Effect.all([run, run], { concurrency: "unbounded" })
       const past = Effect.fnUntraced(function* (runId?: string) {
         const { take } = yield* hub.subscribe({ from: 0, runId })
-        return (yield* take).filter((event) => event._tag !== "Lagged")
+        return (yield* take).filter((event) => event._tag !== "Lagged" && "agent" in event)
       })
       const all = yield* past()
       const started = all.filter((event) => event._tag === "RunStarted")
