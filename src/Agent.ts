@@ -26,6 +26,7 @@ import type { Delivery } from "./EventHub.ts"
 import * as EventHub from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import * as Histories from "./History.ts"
+import type { Observer } from "./internal/currentRun.ts"
 import { CurrentRun } from "./internal/currentRun.ts"
 import type { RunResult } from "./internal/interpreter.ts"
 import { interpret } from "./internal/interpreter.ts"
@@ -98,6 +99,9 @@ interface AgentImpl extends Agent {
 
 // The only implementation of the interface.
 const impl = (agent: Agent<string, unknown, unknown, unknown>): AgentImpl => agent as unknown as AgentImpl
+
+/** What the engine needs of an agent. @internal */
+export const definitionOf = (agent: Agent<string, unknown, unknown, unknown>): Definition => impl(agent).definition
 
 /**
  * What {@link Options.prepareTurn} may look at: the run before a model call.
@@ -355,18 +359,23 @@ export const stream = <Name extends string, Output, E, R>(
   agent: Agent<Name, Output, E, R>,
   input: AgentInput
 ): Stream.Stream<AgentEvent, AgentError | E, Llm | R> =>
+  // As in `run`.
+  eventsOf((observer) => interpret(impl(agent).definition, toHistory(input), observer)) as Stream.Stream<
+    AgentEvent,
+    AgentError | E,
+    Llm | R
+  >
+
+/** The events of a run that is given who observes it, and ends when the whole effect has. @internal */
+export const eventsOf = <A, E, R>(
+  run: (observer: Observer) => Effect.Effect<A, E, R>
+): Stream.Stream<AgentEvent, E, R> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const hub = yield* Scope.provide(EventHub.make({ replay: 0 }), scope)
       const { take } = yield* hub.subscribe({ onOverflow: "backpressure" })
-      // As in `run`.
-      const running = interpret(impl(agent).definition, toHistory(input), hub) as Effect.Effect<
-        AgentResult<Output>,
-        AgentError | E,
-        Llm | R
-      >
-      const fiber = yield* Effect.forkScoped(Effect.onExit(running, () => Scope.close(scope, Exit.void)))
+      const fiber = yield* Effect.forkScoped(Effect.onExit(run(hub), () => Scope.close(scope, Exit.void)))
       return Stream.fromPull(Effect.succeed(take)).pipe(
         Stream.filter(isEvent),
         Stream.concat(Stream.drain(Stream.fromEffect(Fiber.join(fiber))))

@@ -12,12 +12,13 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   // data
   [0, ["History", "Usage"]],
   [1, ["AgentError", "AgentEvent", "WorkflowRun"]],
+  [2, ["SessionError"]],
   // pure policy
   [2, ["WorkflowEvent"]],
   [2, ["ContextWindow", "LoopDetector", "Mermaid", "Prices", "StopCondition"]],
   [3, ["internal/machine"]],
   // ports
-  [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
+  [4, ["Approval", "Budget", "EventHub", "Llm", "SessionStore", "internal/currentRun"]],
   [5, ["Toolbox", "internal/attempt", "internal/httpLlm"]],
   // engine
   [6, ["internal/run", "internal/wire/*"]],
@@ -25,9 +26,23 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [8, ["internal/interpreter"]],
   // facade
   [9, ["Agent"]],
+  [10, ["Session"]],
   // edges
-  [10, ["AgentTelemetry", "McpToolbox", "RuntimeConfig", "Workflow", "cli/*", "llm/*", "middleware/*", "testing/*"]],
-  [11, ["index"]]
+  [
+    11,
+    [
+      "AgentTelemetry",
+      "McpToolbox",
+      "RuntimeConfig",
+      "Workflow",
+      "cli/*",
+      "llm/*",
+      "middleware/*",
+      "session/*",
+      "testing/*"
+    ]
+  ],
+  [12, ["index"]]
 ]
 
 /** What may be imported besides `effect/*` and relative modules. */
