@@ -119,10 +119,15 @@ export const make = Effect.fnUntraced(function* (options: {
   }
 })
 
-/** Writes a file and waits until it is on the disk: a move may be there earlier than what was moved. */
+/**
+ * Writes a file that only its owner may read, and waits until it is on the disk: a move may be there earlier than what
+ * was moved.
+ */
 const writeThrough = (fs: FileSystem.FileSystem, file: string, bytes: Uint8Array) =>
   Effect.scoped(
-    Effect.flatMap(fs.open(file, { flag: "wx" }), (opened) => Effect.andThen(opened.writeAll(bytes), opened.sync))
+    Effect.flatMap(fs.open(file, { flag: "wx", mode: 0o600 }), (opened) =>
+      Effect.andThen(opened.writeAll(bytes), opened.sync)
+    )
   )
 
 /** Runs an effect as the only one of all processes that has the lock of a file. Only waiting can be interrupted. */

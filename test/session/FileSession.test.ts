@@ -3,10 +3,17 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
+import * as Agent from "effect-agent-runtime/Agent"
+import * as Session from "effect-agent-runtime/Session"
 import * as FileSession from "effect-agent-runtime/session/FileSession"
+import { ScriptedLlm } from "effect-agent-runtime/testing"
+import * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
 import * as PlatformError from "effect/PlatformError"
 import * as TestClock from "effect/testing/TestClock"
 import { check, stored } from "../support/sessionStores.ts"
@@ -120,6 +127,41 @@ const openWith = (directory: string, rename: Effect.Effect<void, PlatformError.P
       rename: renameOnce
     })
   }).pipe(Effect.provide(NodeServices.layer))
+
+describe("a session in a file", () => {
+  const layer = (directory: string) => Layer.provide(FileSession.layer({ directory }), NodeServices.layer)
+
+  it.effect("has what an interrupted run has done when the next process opens it", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporary
+      const Tools = Toolkit.make(Tool.make("hang"))
+      const agent = Agent.make("agent", { toolkit: Tools })
+      const hanging = yield* Deferred.make<void>()
+      const tools = Tools.toLayer({ hang: () => Effect.andThen(Deferred.succeed(hanging, undefined), Effect.never) })
+      const run = (prompt: string, script: ReadonlyArray<ScriptedLlm.Turn>) =>
+        Session.run(agent, { id: "a", prompt }).pipe(
+          Effect.provide([layer(directory), tools, ScriptedLlm.layer(script)])
+        )
+      const fiber = yield* Effect.forkChild(run("1", [{ tool: "hang" }]))
+      yield* Deferred.await(hanging)
+      yield* Fiber.interrupt(fiber)
+      const { history } = yield* run("2", ["Done"])
+      assert.deepStrictEqual(
+        Array.from(history, ({ role }) => role),
+        ["user", "assistant", "tool", "user", "assistant"]
+      )
+    })
+  )
+
+  it.effect("cannot be kept where no directory can be", () =>
+    Effect.gen(function* () {
+      const file = join(yield* temporary, "file")
+      writeFileSync(file, "")
+      const error = yield* Effect.flip(Layer.build(layer(file)))
+      assert.match(error.message, /^Sessions: the store could not open: /)
+    })
+  )
+})
 
 describe("a write that fails", () => {
   it.effect("leaves what was there, and no lock", () =>
