@@ -366,7 +366,7 @@ export const stream = <Name extends string, Output, E, R>(
     Llm | R
   >
 
-/** The events of a run that is given who observes it, and ends when the whole effect has. @internal */
+/** The events of a run, which is an effect of the observer it tells them; they end when the effect does. @internal */
 export const eventsOf = <A, E, R>(
   run: (observer: Observer) => Effect.Effect<A, E, R>
 ): Stream.Stream<AgentEvent, E, R> =>

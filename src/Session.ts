@@ -50,8 +50,8 @@ import * as Stores from "./SessionStore.ts"
  */
 export interface Options {
   /**
-   * How long a session lives after it was last written. One that is older counts as not there, and is removed within
-   * the same time again. Default: until it is removed.
+   * How long a session lives after it was last written; more than a run takes, or the session may be gone when it ends.
+   * One that is older counts as not there, and is removed within the same time again. Default: until it is removed.
    */
   readonly ttl?: Duration.Input | undefined
   /**

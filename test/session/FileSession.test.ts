@@ -112,20 +112,31 @@ const ended = <A, E>(fiber: Fiber.Fiber<A, E>) =>
     return yield* Fiber.join(fiber)
   })
 
-/** A store whose file system does something else when it moves a file for the first time. */
-const openWith = (directory: string, rename: Effect.Effect<void, PlatformError.PlatformError>) =>
+/** A store to whose file system something else happens: before it takes its first lock, or first moves a file. */
+const openWith = (
+  directory: string,
+  moment: "makeDirectory" | "rename",
+  happens: Effect.Effect<void, PlatformError.PlatformError>
+) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
-    let first = true
-    const renameOnce: typeof fs.rename = (from, to) => {
-      const before = first ? rename : Effect.void
-      first = false
-      return Effect.andThen(before, fs.rename(from, to))
+    let happened = false
+    const before = (method: typeof moment) => {
+      if (happened || method !== moment) return Effect.void
+      happened = true
+      return happens
     }
-    return yield* Effect.provideService(FileSession.make({ directory }), FileSystem.FileSystem, {
-      ...fs,
-      rename: renameOnce
-    })
+    return yield* FileSession.make({ directory }).pipe(
+      Effect.provideService(FileSystem.FileSystem, {
+        ...fs,
+        makeDirectory: (path, options) =>
+          Effect.andThen(
+            path.endsWith(".lock") ? before("makeDirectory") : Effect.void,
+            fs.makeDirectory(path, options)
+          ),
+        rename: (from, to) => Effect.andThen(before("rename"), fs.rename(from, to))
+      })
+    )
   }).pipe(Effect.provide(NodeServices.layer))
 
 describe("a session in a file", () => {
@@ -173,7 +184,7 @@ describe("a write that fails", () => {
         method: "rename",
         description: "disk full"
       })
-      const { read, write } = yield* openWith(directory, Effect.fail(full))
+      const { read, write } = yield* openWith(directory, "rename", Effect.fail(full))
       const error = yield* Effect.flip(write(stored("a", "1"), undefined))
       assert.match(error.message, /^Session 'a': the store could not write: .*disk full/)
       assert.isUndefined(yield* read("a"))
@@ -192,10 +203,27 @@ describe("a write that fails", () => {
         Effect.sync(() => renameSync(lock, `${lock}.old`)),
         Effect.orDie(other.write(stored("a", "other"), undefined))
       )
-      const { read, write } = yield* openWith(directory, overtaken)
+      const { read, write } = yield* openWith(directory, "rename", overtaken)
       const error = yield* Effect.flip(write(stored("a", "own"), undefined))
       assert.strictEqual(error.reason._tag, "StoreFailed")
       assert.strictEqual((yield* read("a"))?.revision, "other")
+    })
+  )
+})
+
+describe("the removal of what is not used", () => {
+  it.effect("spares a session that another process uses just then", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporary
+      const other = yield* open(directory)
+      yield* other.write(stored("a", "1", 5), undefined)
+      const { read, removeUnused } = yield* openWith(
+        directory,
+        "makeDirectory",
+        Effect.orDie(other.write(stored("a", "2", 20), "1"))
+      )
+      yield* removeUnused(10)
+      assert.strictEqual((yield* read("a"))?.revision, "2")
     })
   )
 })
