@@ -190,7 +190,8 @@ export const make = (
   }
   if (ttl === Infinity) return Effect.succeed(sessions)
   const removeExpired = Effect.flatMap(aliveSince, store.removeUnused).pipe(
-    Effect.ignore({ log: "Warn", message: "Sessions that have expired could not be removed" }),
+    // They count as not there anyway, and whoever uses the store hears of its failures.
+    Effect.ignore,
     Effect.repeat(Schedule.spaced(ttl))
   )
   return Effect.as(Effect.forkScoped(removeExpired), sessions)
