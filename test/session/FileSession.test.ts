@@ -261,19 +261,23 @@ describe("the lock of a session", () => {
   it.effect("is given up in the end when others are always faster", () =>
     Effect.gen(function* () {
       const directory = yield* temporary
-      const { remove } = yield* open(directory)
-      mkdirSync(lockOf(directory))
-      const fiber = yield* Effect.forkChild(Effect.flip(remove("a")))
-      // Every few looks another process has it.
+      const fs = yield* FileSystem.FileSystem
       let holder = 0
-      while (fiber.pollUnsafe() === undefined) {
-        writeFileSync(join(lockOf(directory), `${holder++}.json`), "")
-        yield* TestClock.adjust("50 millis")
-        yield* Effect.promise(() => new Promise(setImmediate))
-      }
+      const busy = PlatformError.systemError({ _tag: "AlreadyExists", module: "FileSystem", method: "makeDirectory" })
+      const { remove } = yield* FileSession.make({ directory }).pipe(
+        Effect.provideService(FileSystem.FileSystem, {
+          ...fs,
+          makeDirectory: (path, options) =>
+            path.endsWith(".lock") ? Effect.fail(busy) : fs.makeDirectory(path, options),
+          // Whenever one looks, another process has it.
+          readDirectory: () => Effect.sync(() => [`${holder++}.json`])
+        })
+      )
+      const fiber = yield* Effect.forkChild(Effect.flip(remove("a")))
+      yield* TestClock.adjust("30 seconds")
       const { id, message } = yield* Fiber.join(fiber)
       assert.strictEqual(id, "a")
       assert.match(message, /could not remove: .*session-a\.json\.lock is held by another process/)
-    })
+    }).pipe(Effect.provide(NodeServices.layer))
   )
 })
