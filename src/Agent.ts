@@ -10,20 +10,17 @@ import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { PartialRun } from "./AgentError.ts"
 import type { AgentError } from "./AgentError.ts"
 import { InvalidAgent } from "./AgentError.ts"
 import type { AgentEvent } from "./AgentEvent.ts"
-import type { Delivery } from "./EventHub.ts"
-import * as EventHub from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import * as Histories from "./History.ts"
+import type { Observer } from "./internal/currentRun.ts"
+import { eventStream } from "./internal/eventStream.ts"
 import type { RunResult } from "./internal/interpreter.ts"
 import { interpret } from "./internal/interpreter.ts"
 import { evolve, initial, partial } from "./internal/machine.ts"
@@ -97,18 +94,8 @@ interface AgentImpl extends Agent {
 // The only implementation of the interface.
 const impl = (agent: Agent<string, unknown, unknown, unknown>): AgentImpl => agent as unknown as AgentImpl
 
-/** The answers of an agent in the form that records have: JSON with an `output` schema, otherwise text. @internal */
-export const answerCodec = (
-  agent: Agent<string, unknown, unknown, unknown>
-): {
-  readonly encode: (text: string) => unknown
-  readonly decode: (answer: unknown) => Effect.Effect<unknown, { readonly message: string }>
-} => {
-  const { output } = impl(agent).definition
-  return output === undefined
-    ? { encode: (text) => text, decode: Schema.decodeUnknownEffect(Schema.String) }
-    : { encode: output.json, decode: (answer) => output.decode(JSON.stringify(answer)) }
-}
+/** What the engine needs of an agent. @internal */
+export const definitionOf = (agent: Agent<string, unknown, unknown, unknown>): Definition => impl(agent).definition
 
 /**
  * What {@link Options.prepareTurn} may look at: the run before a model call.
@@ -366,24 +353,20 @@ export const stream = <Name extends string, Output, E, R>(
   agent: Agent<Name, Output, E, R>,
   input: AgentInput
 ): Stream.Stream<AgentEvent, AgentError | E, Llm | R> =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const hub = yield* Scope.provide(EventHub.make({ replay: 0 }), scope)
-      const { take } = yield* hub.subscribe({ onOverflow: "backpressure" })
-      // As in `run`.
-      const running = interpret(impl(agent).definition, toHistory(input), hub) as Effect.Effect<
-        AgentResult<Output>,
-        AgentError | E,
-        Llm | R
-      >
-      const fiber = yield* Effect.forkScoped(Effect.onExit(running, () => Scope.close(scope, Exit.void)))
-      return Stream.fromPull(Effect.succeed(take)).pipe(
-        Stream.filter(isEvent),
-        Stream.concat(Stream.drain(Stream.fromEffect(Fiber.join(fiber))))
-      )
-    })
-  )
+  // As in `run`.
+  eventsOf((observer) => interpret(impl(agent).definition, toHistory(input), observer)) as Stream.Stream<
+    AgentEvent,
+    AgentError | E,
+    Llm | R
+  >
+
+/** The events of a run, which is an effect of the observer it tells them; they end when the effect does. @internal */
+export const eventsOf = <A, E, R>(
+  run: (observer: Observer) => Effect.Effect<A, E, R>
+): Stream.Stream<AgentEvent, E, R> => Stream.filter(eventStream(run), isAgentEvent)
+
+/** None of workflows that are tools. */
+const isAgentEvent = (event: RunEvent): event is AgentEvent => "agent" in event
 
 /**
  * Runs an agent with an `output` schema and streams its answer while the model writes it: each element is the JSON so
@@ -464,9 +447,6 @@ const write = (writing: Writing, event: AgentEvent): Writing => {
       return { ...writing, runId }
   }
 }
-
-/** Events of agents: no gaps, and none of workflows that are tools. */
-const isEvent = (delivery: Delivery): delivery is AgentEvent => "agent" in delivery
 
 /**
  * The run that events describe, as far as they go: history, usage, turns, text. Every prefix of a run's events gives

@@ -393,6 +393,35 @@ export const takeTurns = (self: History, n: number): History => {
 }
 
 /**
+ * The number of turns: that of user messages.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const turns = (self: History): number => {
+  let count = 0
+  for (const message of self) if (message.role === "user") count++
+  return count
+}
+
+/**
+ * Drops the newest `n` turns, as {@link takeTurns} counts them: the conversation as it was before them.
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const dropTurns = (self: History, n: number): History => {
+  const { log } = impl(self)
+  let { length } = self
+  for (let dropped = 0; length > 0 && dropped < n;) {
+    length--
+    if (log[length]!.role === "user") dropped++
+  }
+  if (length === self.length) return self
+  return length === 0 ? empty : new HistoryImpl(log, length)
+}
+
+/**
  * The text of an assistant message: its text parts, joined.
  *
  * @category getters

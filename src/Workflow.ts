@@ -19,13 +19,13 @@ import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import type { Agent, AgentInput } from "./Agent.ts"
+import type { Agent } from "./Agent.ts"
 import * as Agents from "./Agent.ts"
 import type { AgentError } from "./AgentError.ts"
 import type { History, UserContent } from "./History.ts"
 import { eventStream } from "./internal/eventStream.ts"
 import { describe, withCaller } from "./internal/subRun.ts"
-import type { Codec, Conversation as ConversationNode, Node, Summarize } from "./internal/workflowNode.ts"
+import type { Codec, Conversation as ConversationNode, Node } from "./internal/workflowNode.ts"
 import * as Nodes from "./internal/workflowNode.ts"
 import * as Pasts from "./internal/workflowPast.ts"
 import { interpret } from "./internal/workflowStep.ts"
@@ -175,15 +175,10 @@ export const agent: {
     ...common("agent", options.name ?? self.name),
     // An input is what the step before put out, whose types line up.
     prompt: (options.prompt ?? asPrompt) as (input: unknown) => UserContent | undefined,
-    run: runner(self),
-    ...Agents.answerCodec(self)
+    agent: Agents.definitionOf(self)
   })
 
 const asPrompt = (input: UserContent): UserContent => input
-
-/** What the agent needs is in the step's `R`, and so in the context that runs it. */
-const runner = (self: Agents.Any) => (input: AgentInput) =>
-  Agents.run(self, input) as Effect.Effect<Agents.AgentResult<unknown>, unknown>
 
 /**
  * A step that computes something. A function that throws ends the run as a defect: what can fail is an {@link effect}.
@@ -641,13 +636,9 @@ export const withConversation: {
 const conversationNode = (conversation: Conversation | Summarized<unknown, unknown>): ConversationNode => {
   if (typeof conversation === "string") return { kind: conversation }
   const { forked: merge } = conversation
-  return { kind: "forked", merge: typeof merge === "string" ? merge : summarizer(merge) }
-}
-
-const summarizer = ({ prompt, summary }: Summarized<unknown, unknown>["forked"]): Summarize => {
-  const run = runner(summary)
-  return (history) =>
-    Effect.map(run({ history, prompt: prompt ?? "Summarize the conversation so far." }), ({ text }) => text)
+  if (typeof merge === "string") return { kind: "forked", merge }
+  const { prompt = "Summarize the conversation so far.", summary } = merge
+  return { kind: "forked", merge: { agent: Agents.definitionOf(summary), prompt } }
 }
 
 /**

@@ -12,12 +12,13 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   // data
   [0, ["History", "Usage"]],
   [1, ["AgentError", "AgentEvent", "WorkflowRun"]],
+  [2, ["SessionError"]],
   // pure policy
   [2, ["WorkflowError", "WorkflowEvent"]],
   [2, ["ContextWindow", "LoopDetector", "Mermaid", "Prices", "StopCondition"]],
   [3, ["internal/machine"]],
   // ports
-  [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
+  [4, ["Approval", "Budget", "EventHub", "Llm", "SessionStore", "internal/currentRun"]],
   [5, ["Toolbox", "internal/attempt", "internal/eventStream", "internal/httpLlm", "internal/subRun"]],
   // engine
   [6, ["internal/run", "internal/wire/*"]],
@@ -25,13 +26,12 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [8, ["internal/interpreter"]],
   // facade
   [9, ["Agent"]],
-  // workflows
-  [10, ["internal/workflowNode"]],
+  [10, ["Session", "internal/workflowNode"]],
   [11, ["internal/workflowPast", "internal/workflowRun"]],
   [12, ["internal/workflowStep"]],
   [13, ["Workflow"]],
   // edges
-  [14, ["AgentTelemetry", "McpToolbox", "RuntimeConfig", "cli/*", "llm/*", "middleware/*", "testing/*"]],
+  [14, ["AgentTelemetry", "McpToolbox", "RuntimeConfig", "cli/*", "llm/*", "middleware/*", "session/*", "testing/*"]],
   [15, ["index"]]
 ]
 
@@ -149,6 +149,19 @@ describe("src", () => {
 
   it("has no cycle", () => {
     assert.deepStrictEqual(cycle(sources), [])
+  })
+
+  it("imports every package that whoever installs it has to install", () => {
+    const { dependencies, peerDependencies } = JSON.parse(
+      readFileSync(new URL("../package.json", import.meta.url), "utf8")
+    ) as Readonly<Record<string, object | undefined>>
+    const imported = Object.values(sources).flatMap(parseImports)
+    assert.deepStrictEqual(
+      Object.keys({ ...dependencies, ...peerDependencies }).filter((name) =>
+        imported.every(({ specifier }) => specifier !== name && !specifier.startsWith(`${name}/`))
+      ),
+      []
+    )
   })
 })
 

@@ -6,7 +6,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Usage } from "../Usage.ts"
 import type { RunEvent } from "../WorkflowEvent.ts"
-import type { State } from "./machine.ts"
 
 /** Watches a run. */
 export interface Observer {
@@ -28,8 +27,8 @@ export interface CurrentRun {
   readonly observer: Observer | undefined
   /** Hands over the parent's events that wait. */
   readonly flush: () => void
-  /** Tells the parent that a child has ended; with its state, if it is an agent's. */
-  readonly childEnded: (childRunId: string, childName: string, usage: Usage, state: State | undefined) => void
+  /** Tells the parent that a child has ended. */
+  readonly childEnded: (childRunId: string, childName: string, usage: Usage) => void
 }
 
 export const CurrentRun = Context.Reference<CurrentRun | undefined>("effect-agent-runtime/CurrentRun", {

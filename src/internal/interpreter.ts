@@ -13,7 +13,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import type { AgentErrorReason } from "../AgentError.ts"
+import type { AgentErrorReason, PartialRun } from "../AgentError.ts"
 import { AgentError, ContextOverflow, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
 import { EventHub } from "../EventHub.ts"
 import type { History } from "../History.ts"
@@ -44,14 +44,17 @@ export interface RunResult {
 
 /**
  * Runs an agent on a conversation. `observe` watches this run and its children; the hub in the context does anyway.
+ * `inspect` is given, at the start, what tells how far the run has got: also after it has ended, however it ended.
  */
 export const interpret = (
   definition: Definition,
   history: History,
-  observe?: Observer | undefined
+  observe?: Observer | undefined,
+  inspect?: ((progress: () => PartialRun) => void) | undefined
 ): Effect.Effect<RunResult, unknown, Llm> =>
   Effect.withFiber((fiber) => {
     const run = begin(definition, fiber, observe)
+    inspect?.(() => partial(run.state))
     return Effect.onExitPrimitive(
       Effect.gen(() => loop(run, Context.getUnsafe(fiber.context, Llm), history)),
       (exit) => (run.state.phase === "ended" ? undefined : cutShort(run, exit))
@@ -290,5 +293,5 @@ const endCalls = (run: Run): void => {
 
 const end = (run: Run): void => {
   flush(run)
-  run.parent?.childEnded(run.id, run.definition.name, run.state.usage, run.state)
+  run.parent?.childEnded(run.id, run.definition.name, run.state.usage)
 }

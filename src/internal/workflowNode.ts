@@ -3,22 +3,15 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
-import type { AgentInput } from "../Agent.ts"
-import type { History, UserContent } from "../History.ts"
+import type { UserContent } from "../History.ts"
 import { InvalidWorkflow } from "../WorkflowError.ts"
 import type { StepShape, StepType } from "../WorkflowRun.ts"
+import type { Definition } from "./run.ts"
 
 /** From outputs to what records hold, and back. */
 export interface Codec {
   readonly encode: (output: unknown) => Effect.Effect<unknown, { readonly message: string }>
   readonly decode: (encoded: unknown) => Effect.Effect<unknown, { readonly message: string }>
-}
-
-/** What an agent in a workflow answered. */
-export interface Answer {
-  readonly text: string
-  readonly output: unknown
-  readonly history: History
 }
 
 /** Which conversation the agents of a step have. */
@@ -27,7 +20,11 @@ export type Conversation =
   | { readonly kind: "shared" }
   | { readonly kind: "forked"; readonly merge: "append" | "discard" | Summarize }
 
-export type Summarize = (history: History) => Effect.Effect<string, unknown>
+/** An agent that makes a summary, and what it is asked. */
+export interface Summarize {
+  readonly agent: Definition
+  readonly prompt: string
+}
 
 interface Common<Type extends StepType> {
   readonly type: Type
@@ -39,9 +36,7 @@ interface Common<Type extends StepType> {
 
 export interface AgentNode extends Common<"agent"> {
   readonly prompt: (input: unknown) => UserContent | undefined
-  readonly run: (input: AgentInput) => Effect.Effect<Answer, unknown>
-  readonly encode: (text: string) => unknown
-  readonly decode: Codec["decode"]
+  readonly agent: Definition
 }
 
 export interface EffectNode extends Common<"effect"> {

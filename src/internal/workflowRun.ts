@@ -281,7 +281,7 @@ export const end = (run: Run, name: string, exit: Exit.Exit<Datum, unknown>, bef
     if (current.id === book.runId) flush(book)
   }
   const parent = current.id === book.runId ? book.outer : undefined
-  parent?.childEnded(book.runId, name, own, undefined)
+  parent?.childEnded(book.runId, name, own)
 }
 
 /** The record of the outermost run when it has ended. */

@@ -7,8 +7,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type { PartialRun } from "../AgentError.ts"
 import type { History, UserContent } from "../History.ts"
 import * as Histories from "../History.ts"
+import type { Llm } from "../Llm.ts"
 import { contained } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
 import * as Usages from "../Usage.ts"
@@ -22,8 +25,8 @@ import {
 import type { StepRecord, WorkflowRun } from "../WorkflowRun.ts"
 import type { Observer } from "./currentRun.ts"
 import { CurrentRun } from "./currentRun.ts"
-import type { State } from "./machine.ts"
-import { partial } from "./machine.ts"
+import { interpret as interpretAgent } from "./interpreter.ts"
+import type { Definition } from "./run.ts"
 import type {
   AgentNode,
   BranchNode,
@@ -57,8 +60,9 @@ interface Place {
   readonly shared: SharedHistory | undefined
 }
 
-type Step = Effect.Effect<Datum, unknown>
-type Steps = Effect.fn.Return<Datum, unknown>
+/** What steps need besides a model is in the `R` of the workflow, and so in the context that runs them. */
+type Step = Effect.Effect<Datum, unknown, Llm>
+type Steps = Effect.fn.Return<Datum, unknown, Llm>
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /** How a workflow is run. */
@@ -79,7 +83,7 @@ export interface Outcome {
 }
 
 /** Runs a workflow from its beginning, or from where a record ends. */
-export const interpret = (root: Node, value: unknown, options: Options): Effect.Effect<Outcome, unknown> =>
+export const interpret = (root: Node, value: unknown, options: Options): Effect.Effect<Outcome, unknown, Llm> =>
   Effect.withFiber((fiber) => {
     const input = plain(value)
     const before = options.resume?.usage ?? Usages.zero
@@ -161,7 +165,7 @@ const started = (run: Run, node: Node, input: Datum, place: Place): Step => {
 
 /** Takes over what a step put out, and what it said. */
 const restored = (run: Run, node: Leaf, past: StepRecord, { path, shared }: Place): Step => {
-  const decode = node.type === "agent" ? node.decode : node.codec?.decode
+  const decode = node.type === "agent" ? answerOf(node.agent) : node.codec?.decode
   const decoded = decode === undefined ? Effect.succeed(past.output) : decode(past.output)
   return Effect.matchCauseEffect(decoded, {
     onFailure: (cause) => {
@@ -257,31 +261,26 @@ const agent = (run: Run, node: AgentNode, { value }: Datum, place: Place, record
     // Agents beside this one may have said something meanwhile.
     shared.history = shared.history === base ? history : Histories.concat(shared.history, record.history)
   }
-  let cutShort: State | undefined
-  const current: CurrentRun = {
-    ...run.current,
-    childEnded: (id, name, usage, state) => {
-      run.current.childEnded(id, name, usage, state)
-      cutShort = state
-    }
-  }
   const answering = Effect.suspend(() => {
-    const history = goingOn(base, place.past?.record)
-    return node.run(history === undefined ? { ...turn(base, node.prompt(value)) } : { history })
+    const past = goingOn(base, place.past?.record)
+    let progress: (() => PartialRun) | undefined
+    const running = interpretAgent(node.agent, past ?? asked(base, node.prompt(value)), undefined, (inspected) => {
+      progress = inspected
+    })
+    return Effect.onExitPrimitive(running, (exit) => {
+      if (shared !== undefined || Exit.isFailure(exit)) keep(progress!().history)
+      return undefined
+    })
   })
-  return Effect.provideService(answering, CurrentRun, current).pipe(
-    Effect.map(({ history, output, text }): Datum => {
-      if (shared !== undefined) keep(history)
-      cutShort = undefined
-      return { value: output, encoded: node.encode(text) }
-    }),
-    (ran) =>
-      Effect.onExitPrimitive(ran, () => {
-        if (cutShort !== undefined) keep(partial(cutShort).history)
-        return undefined
-      })
-  )
+  return Effect.map(answering, ({ output, text }): Datum => ({
+    value: output,
+    encoded: node.agent.output === undefined ? text : node.agent.output.json(text)
+  }))
 }
+
+/** How an answer is read from a record. */
+const answerOf = ({ output }: Definition): Codec["decode"] =>
+  output === undefined ? Schema.decodeUnknownEffect(Schema.String) : (answer) => output.decode(JSON.stringify(answer))
 
 /** The conversation of an agent that did not complete, if it can be gone on from. */
 const goingOn = (base: History, past: StepRecord | undefined): History | undefined => {
@@ -291,18 +290,19 @@ const goingOn = (base: History, past: StepRecord | undefined): History | undefin
 }
 
 /**
- * What an agent is asked, after what was said before. What the conversation ends with is not said again: neither an
- * answer, which the next agent is only pointed to, nor a question that is still open.
+ * What an agent answers: what was said before, and its prompt. What the conversation ends with is not said again: neither
+ * an answer, which the next agent is only pointed to, nor a question that is still open.
  */
-const turn = (history: History, prompt: UserContent | undefined) => {
-  if (prompt === undefined || prompt === null) return { history }
-  if (typeof prompt !== "string") return { history, prompt }
+const asked = (history: History, prompt: UserContent | undefined): History => {
+  // A program without types may give `null`.
+  if (prompt === undefined || prompt === null) return history
+  if (typeof prompt !== "string") return Histories.appendUser(history, prompt)
   const last = Histories.last(history)
   if (last?.role === "assistant") {
     const said = typeof last.content === "string" ? last.content : Histories.text(last.content)
-    return { history, prompt: said === prompt ? handover : prompt }
+    return Histories.appendUser(history, said === prompt ? handover : prompt)
   }
-  return last !== undefined && openQuestion(history) === prompt ? { history } : { history, prompt }
+  return last !== undefined && openQuestion(history) === prompt ? history : Histories.appendUser(history, prompt)
 }
 
 /** The user turn in place of an answer that the agent can see already. */
@@ -350,8 +350,8 @@ const conversing = (
       known?.status === "completed" && known.history !== undefined
         ? Effect.succeed(known.history)
         : Effect.map(
-            Effect.provideService(merge(Histories.since(fork.history, base)), CurrentRun, run.current),
-            (text) => Histories.appendUser(Histories.empty, text)
+            interpretAgent(merge.agent, Histories.appendUser(Histories.since(fork.history, base), merge.prompt)),
+            ({ text }) => Histories.appendUser(Histories.empty, text)
           )
     return Effect.map(summary, (added) => {
       if (record !== undefined) record.history = added
@@ -376,7 +376,7 @@ const nested = (run: Run, node: WorkflowNode, input: Datum, place: Place): Step 
       Effect.provideService(sequence(within, node, input, place), CurrentRun, within.current),
       (exit) => {
         Runs.end(within, node.name, exit, Usages.zero)
-        run.current.childEnded("", node.name, within.usage, undefined)
+        run.current.childEnded("", node.name, within.usage)
         return undefined
       }
     )
