@@ -8,37 +8,34 @@
  */
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import type { PartialRun } from "./AgentError.ts"
-import { AgentError, InvalidAgent } from "./AgentError.ts"
+import type { AgentError } from "./AgentError.ts"
+import { InvalidAgent } from "./AgentError.ts"
 import type { AgentEvent } from "./AgentEvent.ts"
 import type { ContextWindow } from "./ContextWindow.ts"
-import type { Delivery } from "./EventHub.ts"
-import * as EventHub from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import * as Histories from "./History.ts"
-import { CurrentRun } from "./internal/currentRun.ts"
+import type { Observer } from "./internal/currentRun.ts"
+import { eventStream } from "./internal/eventStream.ts"
 import type { RunResult } from "./internal/interpreter.ts"
 import { interpret } from "./internal/interpreter.ts"
 import { evolve, initial, partial } from "./internal/machine.ts"
 import { parsePartial } from "./internal/partialJson.ts"
 import type { Definition, Output } from "./internal/run.ts"
+import { describe, withCaller } from "./internal/subRun.ts"
 import type { Sampling } from "./Llm.ts"
 import type { Llm } from "./Llm.ts"
 import * as LoopDetector from "./LoopDetector.ts"
 import * as StopCondition from "./StopCondition.ts"
 import { compile, lookup, Timeout } from "./Toolbox.ts"
 import type { Usage } from "./Usage.ts"
+import type { RunEvent } from "./WorkflowEvent.ts"
+import { isWorkflowEvent } from "./WorkflowEvent.ts"
 
 const TypeId = "~effect-agent-runtime/Agent"
 
@@ -97,6 +94,9 @@ interface AgentImpl extends Agent {
 
 // The only implementation of the interface.
 const impl = (agent: Agent<string, unknown, unknown, unknown>): AgentImpl => agent as unknown as AgentImpl
+
+/** What the engine needs of an agent. @internal */
+export const definitionOf = (agent: Agent<string, unknown, unknown, unknown>): Definition => impl(agent).definition
 
 /**
  * What {@link Options.prepareTurn} may look at: the run before a model call.
@@ -362,24 +362,20 @@ export const stream = <Name extends string, Output, E, R>(
   agent: Agent<Name, Output, E, R>,
   input: AgentInput
 ): Stream.Stream<AgentEvent, AgentError | E, Llm | R> =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const hub = yield* Scope.provide(EventHub.make({ replay: 0 }), scope)
-      const { take } = yield* hub.subscribe({ onOverflow: "backpressure" })
-      // As in `run`.
-      const running = interpret(impl(agent).definition, toHistory(input), hub) as Effect.Effect<
-        AgentResult<Output>,
-        AgentError | E,
-        Llm | R
-      >
-      const fiber = yield* Effect.forkScoped(Effect.onExit(running, () => Scope.close(scope, Exit.void)))
-      return Stream.fromPull(Effect.succeed(take)).pipe(
-        Stream.filter(isEvent),
-        Stream.concat(Stream.drain(Stream.fromEffect(Fiber.join(fiber))))
-      )
-    })
-  )
+  // As in `run`.
+  eventsOf((observer) => interpret(impl(agent).definition, toHistory(input), observer)) as Stream.Stream<
+    AgentEvent,
+    AgentError | E,
+    Llm | R
+  >
+
+/** The events of a run, which is an effect of the observer it tells them; they end when the effect does. @internal */
+export const eventsOf = <A, E, R>(
+  run: (observer: Observer) => Effect.Effect<A, E, R>
+): Stream.Stream<AgentEvent, E, R> => Stream.filter(eventStream(run), isAgentEvent)
+
+/** None of workflows that are tools. */
+const isAgentEvent = (event: RunEvent): event is AgentEvent => "agent" in event
 
 /**
  * Runs an agent with an `output` schema and streams its answer while the model writes it: each element is the JSON so
@@ -461,24 +457,24 @@ const write = (writing: Writing, event: AgentEvent): Writing => {
   }
 }
 
-const isEvent = (delivery: Delivery): delivery is AgentEvent => delivery._tag !== "Lagged"
-
 /**
  * The run that events describe, as far as they go: history, usage, turns, text. Every prefix of a run's events gives
  * the state that the run was in.
  *
  * **Details**
  *
- * The run is that of the first event. Events of other runs, such as those of sub-agents in a stream, are passed over.
+ * The run is that of the first event. Events of other runs, such as those of sub-agents in a stream, are passed over, and
+ * so are those of workflows.
  *
  * @category running
  * @since 0.1.0
  */
-export const fold = (agent: Agent<string, unknown, unknown, unknown>, events: Iterable<AgentEvent>): PartialRun => {
+export const fold = (agent: Agent<string, unknown, unknown, unknown>, events: Iterable<RunEvent>): PartialRun => {
   const { policy } = impl(agent).definition
   const state = initial()
   let runId: string | undefined
   for (const event of events) {
+    if (isWorkflowEvent(event)) continue
     runId ??= event.runId
     if (event.runId === runId) evolve(policy, state, event)
   }
@@ -559,30 +555,10 @@ export const asTool = <Name extends string, Output, E, R>(
       run(agent, prompt).pipe(
         Effect.map((result) => result.output),
         Effect.mapError(describe),
-        Effect.updateContext((caller: Context.Context<never>) => withCaller(captured, caller))
+        Effect.updateContext(withCaller(captured))
       )
     // A computed key loses its name in the type.
     return { [agent.name]: handler } as never
   })
   return { tool, layer: Toolkit.make(tool).toLayer(handlers) as SubAgent<Name, Output, R>["layer"] }
-}
-
-/** What a sub-agent shares with the run that calls it. All else is what its layer was given. */
-const shared = [CurrentRun.key, EventHub.EventHub.key, Tracer.ParentSpan.key]
-
-const withCaller = <R>(captured: Context.Context<R>, caller: Context.Context<never>): Context.Context<R> => {
-  const services = new Map([...caller.mapUnsafe, ...captured.mapUnsafe])
-  for (const key of shared) {
-    if (caller.mapUnsafe.has(key)) services.set(key, caller.mapUnsafe.get(key))
-    else services.delete(key)
-  }
-  return Context.makeUnsafe(services)
-}
-
-const describe = (error: unknown): typeof SubAgentFailure.Type => {
-  const cause = error instanceof AgentError ? error.reason : error
-  return {
-    reason: Predicate.hasProperty(cause, "_tag") ? String(cause._tag) : "Error",
-    message: Predicate.hasProperty(cause, "message") ? String(cause.message) : String(cause)
-  }
 }

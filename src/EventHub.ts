@@ -1,6 +1,6 @@
 /**
- * The hub that the events of all runs flow through: an Effect `PubSub` that runs publish to and that any number of
- * subscribers read, each with its own filter, buffer and overflow policy.
+ * The hub that the events of all runs flow through, those of agents and of workflows: an Effect `PubSub` that runs publish
+ * to and that any number of subscribers read, each with its own filter, buffer and overflow policy.
  *
  * The hub is a tap: nothing flows back into a run. Publishing is synchronous and never waits for a subscriber,
  * unless that subscriber asked for back-pressure. Without a hub in the context, runs build no events at all.
@@ -18,8 +18,9 @@ import type * as Pull from "effect/Pull"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { InvalidAgent } from "./AgentError.ts"
-import type { AgentEvent, Scope as EventScope, Type as EventType } from "./AgentEvent.ts"
-import * as AgentEvents from "./AgentEvent.ts"
+import type { Type as EventType } from "./AgentEvent.ts"
+import type { Scope as EventScope, RunEvent } from "./WorkflowEvent.ts"
+import * as Events from "./WorkflowEvent.ts"
 
 /**
  * Stands where events are missing: how many were dropped that the subscriber would have received, because it was too
@@ -40,7 +41,7 @@ export interface Lagged {
  * @category models
  * @since 0.1.0
  */
-export type Delivery = AgentEvent | Lagged
+export type Delivery = RunEvent | Lagged
 
 /**
  * What to receive, and what happens when the subscriber is too slow.
@@ -93,7 +94,7 @@ export interface Subscription {
  */
 export interface EventHub {
   /** Publishes events, in order. Synchronous; never waits. */
-  readonly publish: (events: ReadonlyArray<AgentEvent>) => void
+  readonly publish: (events: ReadonlyArray<RunEvent>) => void
   /** Whether a subscriber asks for back-pressure. If none does, events may be published at leisure. */
   readonly mayCongest: () => boolean
   /** Waits while a subscriber with back-pressure is behind; `undefined` when none is. */
@@ -114,13 +115,13 @@ export const EventHub = Context.Reference<EventHub | undefined>("effect-agent-ru
 /** Events published together; `first` is the position of the first in all that the hub has published. */
 interface Batch {
   readonly first: number
-  readonly events: ReadonlyArray<AgentEvent>
+  readonly events: ReadonlyArray<RunEvent>
 }
 
 /** A subscription as the hub keeps it. */
 interface Subscriber {
   readonly subscription: PubSub.Subscription<Batch>
-  readonly wants: ((event: AgentEvent) => boolean) | undefined
+  readonly wants: ((event: RunEvent) => boolean) | undefined
   readonly capacity: number
   readonly backpressure: boolean
   /** What was kept for it before it came: bounded by the replay buffer, not by its capacity. */
@@ -128,7 +129,7 @@ interface Subscriber {
   /** Events that wait in the `PubSub`, wanted or not. */
   waiting: number
   /** Wanted events that were taken out of the `PubSub` to bound it: older than those in it. */
-  kept: Array<AgentEvent>
+  kept: Array<RunEvent>
   /** Wanted events dropped since the last take: older than those kept. */
   dropped: number
   /** The position behind all that was taken out of the `PubSub`. */
@@ -156,7 +157,7 @@ export const make = Effect.fnUntraced(function* (
   let closed = false
   let backpressured = 0
   let position = 0
-  let past: Array<AgentEvent> = []
+  let past: Array<RunEvent> = []
 
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -167,7 +168,7 @@ export const make = Effect.fnUntraced(function* (
     })
   )
 
-  const publish = (events: ReadonlyArray<AgentEvent>): void => {
+  const publish = (events: ReadonlyArray<RunEvent>): void => {
     if (closed || events.length === 0) return
     if (replay > 0) {
       for (const event of events) past.push(event)
@@ -292,15 +293,15 @@ const absorb = (subscriber: Subscriber, batches: ReadonlyArray<Batch>): void => 
 }
 
 /** The filter of a subscription, or `undefined` when it takes everything. */
-const predicate = (options: SubscribeOptions): ((event: AgentEvent) => boolean) | undefined => {
+const predicate = (options: SubscribeOptions): ((event: RunEvent) => boolean) | undefined => {
   const { agent, runId, scopes, types } = options
-  const tests: Array<(event: AgentEvent) => boolean> = []
-  if (scopes !== undefined) tests.push((event) => scopes.includes(AgentEvents.scope(event)))
-  if (types !== undefined) tests.push((event) => types.includes(AgentEvents.type(event)))
+  const tests: Array<(event: RunEvent) => boolean> = []
+  if (scopes !== undefined) tests.push((event) => scopes.includes(Events.scope(event)))
+  if (types !== undefined) tests.push((event) => types.includes(Events.type(event)))
   if (runId !== undefined) {
     tests.push((event) => event.runId === runId || event.parentRunId === runId || event.rootRunId === runId)
   }
-  if (agent !== undefined) tests.push((event) => event.agent === agent)
+  if (agent !== undefined) tests.push((event) => !Events.isWorkflowEvent(event) && event.agent === agent)
   return tests.length === 0 ? undefined : (event) => tests.every((test) => test(event))
 }
 

@@ -132,6 +132,32 @@ export const appendAssistant = (
   return new HistoryImpl(log, log.length)
 }
 
+/**
+ * Appends another conversation, in time linear in its length.
+ *
+ * @category combining
+ * @since 0.1.0
+ */
+export const concat = (self: History, that: History): History => {
+  if (that.length === 0) return self
+  if (self.length === 0) return that
+  const added = impl(that).log.slice(0, that.length)
+  const log = writable(self)
+  for (const message of added) log.push(message)
+  return new HistoryImpl(log, log.length)
+}
+
+/**
+ * What a conversation has more than an `earlier` state of itself, in time linear in that.
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const since = (self: History, earlier: History): History =>
+  self.length <= earlier.length
+    ? empty
+    : new HistoryImpl(impl(self).log.slice(earlier.length, self.length), self.length - earlier.length)
+
 /** A call that the application answers; one that the provider ran itself is the provider's affair. */
 const isCall = (part: AssistantContent[number]): part is Prompt.ToolCallPartEncoded =>
   part.type === "tool-call" && part.providerExecuted !== true
@@ -364,6 +390,35 @@ export const takeTurns = (self: History, n: number): History => {
     if (log[start]!.role === "user") turns++
   }
   return start === 0 ? self : new HistoryImpl(log.slice(start, self.length), self.length - start)
+}
+
+/**
+ * The number of turns: that of user messages.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const turns = (self: History): number => {
+  let count = 0
+  for (const message of self) if (message.role === "user") count++
+  return count
+}
+
+/**
+ * Drops the newest `n` turns, as {@link takeTurns} counts them: the conversation as it was before them.
+ *
+ * @category filtering
+ * @since 0.1.0
+ */
+export const dropTurns = (self: History, n: number): History => {
+  const { log } = impl(self)
+  let { length } = self
+  for (let dropped = 0; length > 0 && dropped < n;) {
+    length--
+    if (log[length]!.role === "user") dropped++
+  }
+  if (length === self.length) return self
+  return length === 0 ? empty : new HistoryImpl(log, length)
 }
 
 /**

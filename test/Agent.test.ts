@@ -2,10 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Agent from "effect-agent-runtime/Agent"
 import type { AgentError } from "effect-agent-runtime/AgentError"
 import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
+import * as AgentEvents from "effect-agent-runtime/AgentEvent"
 import * as EventHub from "effect-agent-runtime/EventHub"
 import * as History from "effect-agent-runtime/History"
 import { Llm } from "effect-agent-runtime/Llm"
 import * as LoopDetector from "effect-agent-runtime/LoopDetector"
+import * as Prices from "effect-agent-runtime/Prices"
 import * as StopCondition from "effect-agent-runtime/StopCondition"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import * as Toolbox from "effect-agent-runtime/Toolbox"
@@ -350,6 +352,15 @@ describe("run", () => {
     })
   )
 
+  it.effect("tells an answer that was cut for its length from a whole one", () =>
+    Effect.gen(function* () {
+      const content = [{ type: "text", text: "To be or" }] as const
+      const cut = scripted([{ content, finishReason: "length" }])
+      const result = yield* Effect.provide(Agent.run(Agent.make("poet"), "Hi"), cut.layer)
+      assert.deepStrictEqual([result.text, result.finishReason], ["To be or", "length"])
+    })
+  )
+
   it.effect("streams unobserved model calls only when asked to", () =>
     Effect.gen(function* () {
       const streamed: Array<boolean> = []
@@ -547,6 +558,24 @@ describe("tools", () => {
     })
   )
 
+  it.effect("tells the model how a tool failed in the tool's own words, and observers that it failed", () =>
+    Effect.gen(function* () {
+      const Save = Tool.make("save", { failure: Schema.String, failureMode: "return" })
+      const toolkit = Toolkit.make(Save)
+      const model = scripted([{ tool: "save" }, "ok"])
+      const events = yield* Agent.stream(Agent.make("saver", { toolkit }), "go").pipe(
+        Stream.runCollect,
+        Effect.provide([toolkit.toLayer({ save: () => Effect.fail("Operation failed") }), model.layer])
+      )
+      const [part] = History.toolResults(model.requests[1]!.history)
+      assert.deepInclude(part, { isFailure: true, result: "Operation failed" })
+      assert.deepStrictEqual(
+        events.flatMap((event) => (AgentEvents.scope(event) === "tool" ? [event._tag] : [])),
+        ["ToolCallStarted", "ToolCallFailed"]
+      )
+    })
+  )
+
   it.effect("leaves tools that the provider runs to the provider", () =>
     Effect.gen(function* () {
       const result = yield* run([
@@ -723,6 +752,34 @@ describe("model failures", () => {
     })
   )
 
+  it.effect("come after all that was heard before, and nothing is heard after", () =>
+    Effect.gen(function* () {
+      let say: (() => void) | undefined
+      const generate: Llm["Service"]["generate"] = Effect.fnUntraced(function* (_, onDelta) {
+        say = () => onDelta?.({ type: "text", delta: "word " })
+        for (let i = 0; i < 50; i++) {
+          say()
+          if (i % 10 === 0) yield* Effect.yieldNow
+        }
+        return yield* overloaded
+      })
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe()
+      yield* failure(Agent.run(Agent.make("helper"), "go")).pipe(
+        Effect.provideService(Llm, { generate }),
+        Effect.provideService(EventHub.EventHub, hub)
+      )
+      say!()
+      yield* Effect.yieldNow
+      const heard = (yield* take).map((event) => event._tag)
+      assert.deepStrictEqual(heard.slice(3), [
+        ...Array.from({ length: 50 }, () => "TextDelta" as const),
+        "ModelCallFailed",
+        "RunFailed"
+      ])
+    })
+  )
+
   it.effect("a provider that dies is a defect, after a terminal event", () =>
     Effect.gen(function* () {
       const events: Array<AgentEvent> = []
@@ -733,6 +790,88 @@ describe("model failures", () => {
       )
       assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
       assert.strictEqual(events.at(-1)!._tag, "RunFailed")
+    })
+  )
+})
+
+describe("events", () => {
+  const script = [calculate("add", 5, 3), "It is 8"]
+  const order = [
+    "RunStarted",
+    "TurnStarted",
+    "ModelCallStarted",
+    "ToolParamsDelta",
+    "ModelCallCompleted",
+    "ToolCallStarted",
+    "ToolCallCompleted",
+    "TurnCompleted",
+    "TurnStarted",
+    "ModelCallStarted",
+    "TextDelta",
+    "TextDelta",
+    "TextDelta",
+    "ModelCallCompleted",
+    "TurnCompleted",
+    "RunCompleted"
+  ]
+
+  it.effect("are all there when the run returns, in order and without gaps, 1000 times out of 1000", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const { take } = yield* hub.subscribe()
+      for (let i = 0; i < 1000; i++) {
+        yield* Agent.run(mathBot, "5 + 3?").pipe(
+          Effect.provide([MathToolsLayer, ScriptedLlm.layer(script)]),
+          Effect.provideService(EventHub.EventHub, hub)
+        )
+        const events = yield* take
+        assert.deepStrictEqual(
+          events.map((event) => [event._tag, event._tag === "Lagged" ? -1 : event.offset]),
+          order.map((tag, offset) => [tag, offset])
+        )
+      }
+    })
+  )
+
+  it.effect("are all there for agents and tools whose names contain colons", () =>
+    Effect.gen(function* () {
+      const Daily = Tool.make("etl:daily", { success: Schema.Finite })
+      const toolkit = Toolkit.make(Daily)
+      const events = yield* Agent.stream(Agent.make("a:b", { toolkit }), "go").pipe(
+        Stream.runCollect,
+        Effect.provide([
+          toolkit.toLayer({ "etl:daily": () => Effect.succeed(1) }),
+          ScriptedLlm.layer([{ tool: "etl:daily" }, "It is 8"])
+        ])
+      )
+      assert.deepStrictEqual(
+        events.map(({ _tag, offset }) => [_tag, offset]),
+        order.map((tag, offset) => [tag, offset])
+      )
+    })
+  )
+
+  it.effect("of a model call tell all of the answer, its model, reason, tokens, cost and time", () =>
+    Effect.gen(function* () {
+      const content = [{ type: "text", text: "x".repeat(1000) }] as const
+      const tokens = { ...Usage.noTokens, inputTokens: 100, outputTokens: 10 }
+      const generate = () =>
+        Effect.as(TestClock.adjust("250 millis"), { content, finishReason: "length", tokens, model: "m" } as const)
+      const events = yield* Agent.stream(Agent.make("poet", { toolkit: MathTools }), "Sing").pipe(
+        Stream.runCollect,
+        Effect.provide([MathToolsLayer, Layer.succeed(Llm, { generate })]),
+        Effect.provideService(Prices.Prices, Prices.make({ m: { input: 1, output: 2 } }))
+      )
+      assert.deepInclude(events[2], { _tag: "ModelCallStarted", messages: 1, tools: ["calculator"] })
+      assert.deepInclude(events[3], {
+        _tag: "ModelCallCompleted",
+        content,
+        finishReason: "length",
+        tokens,
+        model: "m",
+        costNanoUsd: 120_000,
+        durationMillis: 250
+      })
     })
   )
 })

@@ -6,10 +6,12 @@ import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
 import * as AgentEvents from "effect-agent-runtime/AgentEvent"
 import * as EventHub from "effect-agent-runtime/EventHub"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { calculate, MathTools, MathToolsLayer } from "./support/calculator.ts"
@@ -221,7 +223,7 @@ describe("EventHub", () => {
     })
   )
 
-  it.effect("filters by scope, type, run and agent", () =>
+  it.effect("filters by scope, type and agent", () =>
     Effect.gen(function* () {
       const hub = yield* EventHub.make()
       const tools = yield* hub.subscribe({ scopes: ["tool"] })
@@ -236,6 +238,52 @@ describe("EventHub", () => {
       assert.deepStrictEqual(tags(yield* ends.take), ["RunCompleted"])
       const silent = yield* Effect.forkChild(nobody.take, { startImmediately: true })
       assert.strictEqual(silent.pollUnsafe(), undefined)
+    })
+  )
+
+  it.effect("gives all events of a run and of the runs below it, and none of a run at the same time", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const slowly = (...turns: ReadonlyArray<ScriptedLlm.Turn>) =>
+        ScriptedLlm.layer(turns.map((turn) => () => Effect.as(Effect.yieldNow, turn)))
+      const low = Agent.asTool(Agent.make("low", { toolkit: MathTools }), { description: "Calculates" })
+      const middle = Agent.asTool(Agent.make("middle", { toolkit: Toolkit.make(low.tool) }), { description: "Asks" })
+      const top = Agent.make("top", { toolkit: Toolkit.make(middle.tool) })
+      const ask = (tool: string) => ({ tool, params: { prompt: "1 + 2?" } })
+      const run = Agent.run(top, "1 + 2?").pipe(
+        Effect.provide([
+          Layer.provide(middle.layer, [
+            Layer.provide(low.layer, [MathToolsLayer, slowly(calculate("add", 1, 2), "3")]),
+            slowly(ask("low"), "3")
+          ]),
+          slowly(ask("middle"), "3")
+        ]),
+        Effect.provideService(EventHub.EventHub, hub)
+      )
+      yield* Effect.all([run, run], { concurrency: "unbounded" })
+      const past = Effect.fnUntraced(function* (runId?: string) {
+        const { take } = yield* hub.subscribe({ from: 0, runId })
+        return (yield* take).filter((event) => event._tag !== "Lagged" && "agent" in event)
+      })
+      const all = yield* past()
+      const started = all.filter((event) => event._tag === "RunStarted")
+      const below = (runId: string): ReadonlyArray<string> => [
+        runId,
+        ...started.filter(({ parentRunId }) => parentRunId === runId).flatMap((event) => below(event.runId))
+      ]
+      assert.lengthOf(started, 6)
+      for (const { agent, runId } of started) {
+        const events = yield* past(runId)
+        assert.deepStrictEqual(
+          events,
+          all.filter((event) => below(runId).includes(event.runId))
+        )
+        assert.hasAllKeys(
+          Object.groupBy(events, (event) => event.agent),
+          { top: ["top", "middle", "low"], middle: ["middle", "low"] }[agent] ?? ["low"]
+        )
+        assert.hasAllKeys(Object.groupBy(events, AgentEvents.scope), ["agent", "llm_request", "tool"])
+      }
     })
   )
 
@@ -358,7 +406,7 @@ describe("EventHub", () => {
       ).pipe(Effect.provide(MathToolsLayer), Effect.provideService(EventHub.EventHub, hub))
       const runs = new Map<string, Array<AgentEvent>>()
       for (const event of yield* take) {
-        if (event._tag === "Lagged") return assert.fail("lagged")
+        if (!("agent" in event)) return assert.fail(event._tag)
         runs.set(event.runId, [...(runs.get(event.runId) ?? []), event])
       }
       assert.strictEqual(runs.size, 50)

@@ -172,6 +172,24 @@ describe("takeTurns", () => {
   )
 })
 
+describe("dropTurns", () => {
+  it.prop(
+    "drops the newest turns, and may be gone on with apart from them",
+    [Arbitraries.history, Schema.Int.check(Schema.isBetween({ minimum: -1, maximum: 6 }))],
+    ([history, n]) => {
+      const messages = History.toMessages(history)
+      const starts = messages.flatMap((message, index) => (message.role === "user" ? [index] : []))
+      const kept = n <= 0 ? messages : messages.slice(0, n > starts.length ? 0 : starts.at(-n))
+      const dropped = History.dropTurns(history, n)
+      assert.deepStrictEqual(History.toMessages(dropped), kept)
+      assert.deepStrictEqual(Laws.history(kept), [])
+      assert.strictEqual(History.turns(dropped), Math.max(0, starts.length - Math.max(0, n)))
+      History.appendUser(dropped, "another way")
+      assert.deepStrictEqual(History.toMessages(history), messages)
+    }
+  )
+})
+
 describe("fromMessages", () => {
   it.prop(
     "makes a valid history of anything, keeping what users said and every result that has its call",

@@ -11,35 +11,31 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [-1, ["internal/*"]],
   // data
   [0, ["History", "Usage"]],
-  [1, ["AgentError", "AgentEvent"]],
+  [1, ["AgentError", "AgentEvent", "WorkflowRun"]],
+  [2, ["SessionError"]],
   // pure policy
-  [2, ["LoopDetector", "Prices", "StopCondition", "TokenEstimator"]],
+  [2, ["WorkflowError", "WorkflowEvent"]],
+  [2, ["LoopDetector", "Mermaid", "Prices", "StopCondition", "TokenEstimator"]],
   [3, ["internal/machine"]],
   // ports
-  [4, ["Approval", "Budget", "EventHub", "Llm", "internal/currentRun"]],
-  [5, ["Toolbox", "internal/attempt", "internal/httpLlm", "internal/summary"]],
+  [4, ["Approval", "Budget", "EventHub", "Llm", "SessionStore", "internal/currentRun"]],
+  [
+    5,
+    ["Toolbox", "internal/attempt", "internal/eventStream", "internal/httpLlm", "internal/subRun", "internal/summary"]
+  ],
   // engine
   [6, ["ContextWindow", "internal/run", "internal/wire/*"]],
   [7, ["internal/modelCall", "internal/sentHistory", "internal/toolBatch"]],
   [8, ["internal/interpreter"]],
   // facade
   [9, ["Agent"]],
+  [10, ["Session", "internal/workflowNode"]],
+  [11, ["internal/workflowPast", "internal/workflowRun"]],
+  [12, ["internal/workflowStep"]],
+  [13, ["Workflow"]],
   // edges
-  [
-    10,
-    [
-      "AgentTelemetry",
-      "McpToolbox",
-      "Mermaid",
-      "RuntimeConfig",
-      "Workflow",
-      "cli/*",
-      "llm/*",
-      "middleware/*",
-      "testing/*"
-    ]
-  ],
-  [11, ["index"]]
+  [14, ["AgentTelemetry", "McpToolbox", "RuntimeConfig", "cli/*", "llm/*", "middleware/*", "session/*", "testing/*"]],
+  [15, ["index"]]
 ]
 
 /** What may be imported besides `effect/*` and relative modules. */
@@ -156,6 +152,19 @@ describe("src", () => {
 
   it("has no cycle", () => {
     assert.deepStrictEqual(cycle(sources), [])
+  })
+
+  it("imports every package that whoever installs it has to install", () => {
+    const { dependencies, peerDependencies } = JSON.parse(
+      readFileSync(new URL("../package.json", import.meta.url), "utf8")
+    ) as Readonly<Record<string, object | undefined>>
+    const imported = Object.values(sources).flatMap(parseImports)
+    assert.deepStrictEqual(
+      Object.keys({ ...dependencies, ...peerDependencies }).filter((name) =>
+        imported.every(({ specifier }) => specifier !== name && !specifier.startsWith(`${name}/`))
+      ),
+      []
+    )
   })
 })
 

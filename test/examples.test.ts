@@ -86,6 +86,16 @@ search: three results (attempt 3)
 crawl: timeout: Tool 'crawl' gave no result within 50ms.
 I found three results.
 `,
+  sessions: `
+dinner > Something with rice.
+Risotto ai funghi.
+dinner > And without mushrooms?
+Risotto with saffron, then.
+lunch > Make it a lunch.
+Arancini.
+dinner: 4 messages
+lunch: 4 messages
+`,
   "streaming-to-browser": `
 text/event-stream
 RunStarted

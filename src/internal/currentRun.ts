@@ -3,14 +3,14 @@
  * it, and with it everything they call.
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type { AgentEvent } from "../AgentEvent.ts"
+import * as Effect from "effect/Effect"
 import type { Usage } from "../Usage.ts"
+import type { RunEvent } from "../WorkflowEvent.ts"
 
 /** Watches a run. */
 export interface Observer {
   /** Receives events in order, in batches. Synchronous. */
-  readonly publish: (events: ReadonlyArray<AgentEvent>) => void
+  readonly publish: (events: ReadonlyArray<RunEvent>) => void
   /** Whether a run may have to wait for this observer at all. */
   readonly mayCongest: () => boolean
   /** What to wait for before going on when the observer cannot keep up; `undefined` when it can. */
@@ -28,9 +28,35 @@ export interface CurrentRun {
   /** Hands over the parent's events that wait. */
   readonly flush: () => void
   /** Tells the parent that a child has ended. */
-  readonly childEnded: (childRunId: string, childAgent: string, usage: Usage) => void
+  readonly childEnded: (childRunId: string, childName: string, usage: Usage) => void
 }
 
 export const CurrentRun = Context.Reference<CurrentRun | undefined>("effect-agent-runtime/CurrentRun", {
   defaultValue: () => undefined
 })
+
+/** Both observers, if both are there. */
+export const combine = (self: Observer | undefined, that: Observer | undefined): Observer | undefined => {
+  if (self === undefined || that === undefined) return self ?? that
+  return {
+    publish: (events) => {
+      self.publish(events)
+      that.publish(events)
+    },
+    mayCongest: () => self.mayCongest() || that.mayCongest(),
+    congestion: () => {
+      const first = self.congestion()
+      const second = that.congestion()
+      return first === undefined || second === undefined ? (first ?? second) : Effect.andThen(first, second)
+    }
+  }
+}
+
+/** 62 random bits: unique among the runs of an application, and reproducible under a seeded `Random`. */
+export const makeId = (random: { nextDoubleUnsafe(): number }): string => `run_${word(random)}${word(random)}`
+
+// An integer of 31 bits is written three times as fast as one of 32.
+const word = (random: { nextDoubleUnsafe(): number }): string =>
+  Math.floor(random.nextDoubleUnsafe() * 2 ** 31)
+    .toString(36)
+    .padStart(6, "0")

@@ -13,7 +13,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import type { AgentErrorReason } from "../AgentError.ts"
+import type { AgentErrorReason, PartialRun } from "../AgentError.ts"
 import { AgentError, ContextOverflow, failureOf, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
 import type { ContextPruned } from "../AgentEvent.ts"
 import type { Pruned } from "../ContextWindow.ts"
@@ -29,7 +29,7 @@ import { bind, contained } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
 import * as Usages from "../Usage.ts"
 import type { Observer } from "./currentRun.ts"
-import { CurrentRun } from "./currentRun.ts"
+import { combine, CurrentRun, makeId } from "./currentRun.ts"
 import { decide, initial, partial } from "./machine.ts"
 import { announceTurn, modelAnswered, offered, offers, requestModel, unchanged, viewOf } from "./modelCall.ts"
 import type { Definition, Run, TurnSettings } from "./run.ts"
@@ -51,15 +51,18 @@ export interface RunResult {
 
 /**
  * Runs an agent on a conversation. `observe` watches this run and its children; the hub in the context does anyway.
+ * `inspect` is given, at the start, what tells how far the run has got: also after it has ended, however it ended.
  */
 export const interpret = (
   definition: Definition,
   history: History,
-  observe?: Observer | undefined
+  observe?: Observer | undefined,
+  inspect?: ((progress: () => PartialRun) => void) | undefined
 ): Effect.Effect<RunResult, unknown, Llm> =>
   Effect.withFiber((fiber) => {
     const run = begin(definition, fiber, observe)
     const estimator = definition.contextWindow === undefined ? undefined : fiber.getRef(TokenEstimator)
+    inspect?.(() => partial(run.state))
     return Effect.onExitPrimitive(
       Effect.gen(() => loop(run, Context.getUnsafe(fiber.context, Llm), history, estimator)),
       (exit) => (run.state.phase === "ended" ? undefined : cutShort(run, exit))
@@ -119,31 +122,6 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
 
 // What an event says of its run is for observers: the machine does not look.
 const unseen = { offset: 0, timestamp: 0 } as Run["envelope"]
-
-const combine = (self: Observer | undefined, that: Observer | undefined): Observer | undefined => {
-  if (self === undefined || that === undefined) return self ?? that
-  return {
-    publish: (events) => {
-      self.publish(events)
-      that.publish(events)
-    },
-    mayCongest: () => self.mayCongest() || that.mayCongest(),
-    congestion: () => {
-      const first = self.congestion()
-      const second = that.congestion()
-      return first === undefined || second === undefined ? (first ?? second) : Effect.andThen(first, second)
-    }
-  }
-}
-
-/** 62 random bits: unique among the runs of an application, and reproducible under a seeded `Random`. */
-const makeId = (random: { nextDoubleUnsafe(): number }): string => `run_${word(random)}${word(random)}`
-
-// An integer of 31 bits is written three times as fast as one of 32.
-const word = (random: { nextDoubleUnsafe(): number }): string =>
-  Math.floor(random.nextDoubleUnsafe() * 2 ** 31)
-    .toString(36)
-    .padStart(6, "0")
 
 function* loop(
   run: Run,

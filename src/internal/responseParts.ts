@@ -48,13 +48,13 @@ export interface ResponseParts {
   readonly call: (piece: CallPiece) => Delta | undefined
   /** Adds a part that came whole. */
   readonly push: (part: Part) => void
-  /** The parts so far, in the order in which they began; the merged tool calls last, in the order of their index. */
+  /** The parts so far, in the order in which they began; the places of the merged tool calls go by their index. */
   readonly content: () => ReadonlyArray<Part>
 }
 
 /** `missingId` makes the id of the `n`th call of the answer when the provider gives none. */
 export const make = (missingId = (n: number) => `call_${n}`): ResponseParts => {
-  const parts: Array<Part> = []
+  const parts: Array<Part | Call> = []
   const blocks = new Map<string, Block>()
   const calls: Array<Call> = []
 
@@ -90,6 +90,7 @@ export const make = (missingId = (n: number) => `call_${n}`): ResponseParts => {
       if (call === undefined) {
         call = { index: piece.index ?? calls.length, id: "", name: "", params: "", passed: 0 }
         calls.push(call)
+        parts.push(call)
       }
       call.id ||= piece.id ?? ""
       call.name ||= piece.name ?? ""
@@ -104,20 +105,23 @@ export const make = (missingId = (n: number) => `call_${n}`): ResponseParts => {
     push: (part) => {
       parts.push(part)
     },
-    content: () => [
-      // A block may have come to nothing, but reasoning without text can carry what its provider wants back.
-      ...parts.filter((part) => !isBlock(part) || part.text !== "" || (part.type === "reasoning" && part.options)),
-      ...calls
-        .toSorted((a, b) => a.index - b.index)
-        .map((call): Part => ({
-          type: "tool-call",
-          id: call.id || missingId(calls.indexOf(call)),
-          name: call.name,
-          params: parseParams(call.params)
-        }))
-    ]
+    content: () => {
+      const inOrder = calls.toSorted((a, b) => a.index - b.index).values()
+      return parts.flatMap((part): ReadonlyArray<Part> => {
+        if (isCall(part)) {
+          // There are as many calls as places.
+          const call = inOrder.next().value!
+          const id = call.id || missingId(calls.indexOf(call))
+          return [{ type: "tool-call", id, name: call.name, params: parseParams(call.params) }]
+        }
+        // A block may have come to nothing, but reasoning without text can carry what its provider wants back.
+        return !isBlock(part) || part.text !== "" || (part.type === "reasoning" && part.options) ? [part] : []
+      })
+    }
   }
 }
+
+const isCall = (part: Part | Call): part is Call => "passed" in part
 
 const isBlock = (part: Part): part is Part & Block => part.type === "text" || part.type === "reasoning"
 

@@ -105,16 +105,16 @@ export const make = (models: Models, { when = mayDoBetter }: Options = {}): Llm.
       const { llm, name } = models[index]!
       const next = models[index + 1]
       const attempt = Attempt.begin(onDelta)
-      const answer = Effect.map(llm.generate(request, attempt.onDelta), (response) =>
-        response.model === undefined ? { ...response, model: name } : response
-      )
-      return Effect.catch(answer, (error) => {
-        if (next === undefined || !when(error)) {
-          attempt.end()
-          return Effect.fail(error)
+      return Effect.matchEffect(llm.generate(request, attempt.onDelta), {
+        onSuccess: (response) => Effect.succeed(response.model === undefined ? { ...response, model: name } : response),
+        onFailure: (error) => {
+          if (next === undefined || !when(error)) {
+            attempt.end()
+            return Effect.fail(error)
+          }
+          Attempt.restart(onDelta, attempt, error, { delayMillis: 0, model: next.name })
+          return ask(index + 1, withoutModel(request), onDelta)
         }
-        Attempt.restart(onDelta, attempt, error, { delayMillis: 0, model: next.name })
-        return ask(index + 1, withoutModel(request), onDelta)
       })
     })
   return Llm.make((request, onDelta) => ask(0, request, onDelta))

@@ -115,37 +115,46 @@ interface Model {
   refusals: number
 }
 
-const limited = Effect.fnUntraced(function* (
+// Each step goes on to the next itself: a generator and a handler for each step would cost as much as the limiter.
+const limited = (
   llm: Llm.Llm["Service"],
   limits: Limits,
   model: Model,
   request: Llm.LlmRequest,
   onDelta: OnDelta
-) {
-  const { requests, tokens } = limits
-  // A call that takes more than the bucket holds waits for a full one.
-  const reserved = tokens === undefined ? 0 : Math.min(limits.estimate(request), tokens.limit)
-  const patience: Patience = { millis: limits.maxWait }
-  if (tokens !== undefined) {
-    const left = yield* take(limits, model.tokens, tokens, reserved)
-    if (left[0] < 0) yield* queue(limits, model.tokens, tokens, reserved, missing(left, tokens), patience)
-  }
-  if (requests !== undefined) {
-    const left = yield* take(limits, model.requests, requests, 1)
-    if (left[0] < 0) yield* queue(limits, model.requests, requests, 1, missing(left, requests), patience)
-  }
-  // Last, because the provider may ask for a pause while calls wait for the limits.
-  while (model.pausedUntil > 0) {
-    const millis = model.pausedUntil - (yield* Clock.currentTimeMillis)
-    if (millis <= 0) break
-    yield* wait(millis, patience)
-  }
-  const response = yield* Effect.tapError(llm.generate(request, onDelta), (error) => heed(model, error))
-  model.refusals = 0
-  const more = Usage.totalTokens(response.tokens) - reserved
-  if (tokens !== undefined && more > 0) yield* take(limits, model.tokens, tokens, more, true)
-  return response
-})
+): Effect.Effect<Llm.LlmResponse, AiError.AiError> =>
+  Effect.suspend(() => {
+    const { requests, tokens } = limits
+    const patience: Patience = { millis: limits.maxWait }
+    // A call that takes more than the bucket holds waits for a full one.
+    const reserved = tokens === undefined ? 0 : Math.min(limits.estimate(request), tokens.limit)
+    const call = () =>
+      Effect.matchEffect(llm.generate(request, onDelta), {
+        onFailure: (error) => heed(model, error),
+        onSuccess: (response) => settle(limits, model, reserved, response)
+      })
+    // Last, because the provider may ask for a pause while calls wait for the limits.
+    const unpaused = () => (model.pausedUntil > 0 ? Effect.andThen(pause(model, patience), call()) : call())
+    const requested = () => pass(limits, model.requests, requests, 1, patience, unpaused)
+    return pass(limits, model.tokens, tokens, reserved, patience, requested)
+  })
+
+/** Takes tokens from a bucket, waits for those that are missing, and goes on. */
+const pass = <A>(
+  limits: Limits,
+  key: string,
+  bucket: Bucket | undefined,
+  tokens: number,
+  patience: Patience,
+  next: () => Effect.Effect<A, AiError.AiError>
+): Effect.Effect<A, AiError.AiError> =>
+  bucket === undefined
+    ? next()
+    : take(limits, key, bucket, tokens, false, (left) =>
+        left[0] < 0
+          ? Effect.andThen(queue(limits, key, bucket, tokens, missing(left, bucket), patience), Effect.suspend(next))
+          : next()
+      )
 
 /**
  * Waits for tokens that are missing. They are taken in debt: whoever comes later waits behind, however little it wants,
@@ -154,7 +163,31 @@ const limited = Effect.fnUntraced(function* (
 const queue = (limits: Limits, key: string, bucket: Bucket, tokens: number, millis: number, patience: Patience) =>
   millis > patience.millis
     ? Effect.fail(refused(Duration.millis(millis)))
-    : Effect.flatMap(take(limits, key, bucket, tokens, true), (owed) => wait(missing(owed, bucket), patience))
+    : take(limits, key, bucket, tokens, true, (owed) => wait(missing(owed, bucket), patience))
+
+/** Waits as long as the provider wants no calls. */
+const pause = Effect.fnUntraced(function* (model: Model, patience: Patience) {
+  while (true) {
+    const millis = model.pausedUntil - (yield* Clock.currentTimeMillis)
+    if (millis <= 0) return
+    yield* wait(millis, patience)
+  }
+})
+
+/** Takes what the call took beyond the estimate. */
+const settle = (
+  limits: Limits,
+  model: Model,
+  reserved: number,
+  response: Llm.LlmResponse
+): Effect.Effect<Llm.LlmResponse> => {
+  model.refusals = 0
+  const answer = Effect.succeed(response)
+  const more = Usage.totalTokens(response.tokens) - reserved
+  return limits.tokens === undefined || more <= 0
+    ? answer
+    : take(limits, model.tokens, limits.tokens, more, true, () => answer)
+}
 
 /** How long a call may still wait. */
 interface Patience {
@@ -164,9 +197,19 @@ interface Patience {
 /** The tokens that are left, negative if some are missing, and the milliseconds since the last of them came. */
 type Left = readonly [remaining: number, elapsed: number]
 
-/** Takes tokens if they are there, or with `owe` in any case. */
-const take = ({ store }: Limits, key: string, { limit, refillRate }: Bucket, tokens: number, owe = false) =>
-  Effect.catch(store.tokenBucket({ key, tokens, limit, refillRate, allowOverflow: owe }), unlimited)
+/** Takes tokens if they are there, or with `owe` in any case, and goes on with what is left. */
+const take = <A, E>(
+  { store }: Limits,
+  key: string,
+  { limit, refillRate }: Bucket,
+  tokens: number,
+  owe: boolean,
+  next: (left: Left) => Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Effect.matchEffect(store.tokenBucket({ key, tokens, limit, refillRate, allowOverflow: owe }), {
+    onFailure: (error) => Effect.flatMap(unlimited(error), next),
+    onSuccess: next
+  })
 
 const unlimited = (error: RateLimiter.RateLimiterError): Effect.Effect<Left> =>
   Effect.as(
@@ -187,12 +230,14 @@ const wait = (millis: number, patience: Patience): Effect.Effect<void, AiError.A
 const refused = (retryAfter: Duration.Duration): AiError.AiError =>
   AiError.make({ module: rateLimitModule, method: "generate", reason: new AiError.RateLimitError({ retryAfter }) })
 
-/** Remembers how long the provider wants no calls. */
-const heed = (model: Model, { reason }: AiError.AiError): Effect.Effect<void> => {
-  if (reason._tag !== "RateLimitError") return Effect.void
+/** Fails, and remembers how long the provider wants no calls. */
+const heed = (model: Model, error: AiError.AiError): Effect.Effect<never, AiError.AiError> => {
+  const { reason } = error
+  if (reason._tag !== "RateLimitError") return Effect.fail(error)
   const guess = Math.min(1000 * 2 ** model.refusals++, 60_000)
   const millis = reason.retryAfter === undefined ? guess : Duration.toMillis(reason.retryAfter)
-  return Effect.map(Clock.currentTimeMillis, (now) => {
+  return Effect.flatMap(Clock.currentTimeMillis, (now) => {
     model.pausedUntil = Math.max(now + millis, model.pausedUntil)
+    return Effect.fail(error)
   })
 }

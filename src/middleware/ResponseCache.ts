@@ -113,6 +113,8 @@ class Call extends Context.Service<
     readonly onDelta: OnDelta
     /** Whether this call was the one to ask. */
     asked: boolean
+    /** Responses that nobody has accounted for yet. */
+    readonly unpaid: WeakSet<Llm.LlmResponse>
   }
 >()("effect-agent-runtime/middleware/ResponseCache/Call") {}
 
@@ -129,6 +131,7 @@ const cached =
         timeToLive: (exit) => (Exit.isSuccess(exit) ? timeToLive : Duration.zero),
         requireServicesAt: "lookup"
       })
+      const unpaid = new WeakSet<Llm.LlmResponse>()
       return Llm.make(
         Effect.fnUntraced(function* (request, onDelta) {
           const text = Result.try(() => Json.canonical(identity(request)))
@@ -136,14 +139,14 @@ const cached =
           if (Result.isFailure(text)) return yield* llm.generate(request, onDelta)
           const key = yield* digestHex(Digest.sha256, new TextEncoder().encode(text.success))
           const attempt = Attempt.begin(onDelta)
-          const call = { llm, key, request, onDelta: attempt.onDelta, asked: false }
+          const call = { llm, key, request, onDelta: attempt.onDelta, asked: false, unpaid }
           const response = yield* Cache.get(cache, key).pipe(
             Effect.provideService(Call, call),
             Effect.ensuring(Effect.sync(attempt.end))
           )
-          if (call.asked) return response
-          replay(response, onDelta)
-          return { ...response, tokens: Usage.noTokens }
+          if (!call.asked) replay(response, onDelta)
+          // Whoever asked may have been interrupted meanwhile: the first to have the response says what it took.
+          return unpaid.delete(response) ? response : { ...response, tokens: Usage.noTokens }
         })
       )
     })
@@ -151,7 +154,9 @@ const cached =
 const ask = (call: Call["Service"]) =>
   Effect.suspend(() => {
     call.asked = true
-    return call.llm.generate(call.request, call.onDelta)
+    return Effect.tap(call.llm.generate(call.request, call.onDelta), (response) =>
+      Effect.sync(() => call.unpaid.add(response))
+    )
   })
 
 const throughStore = Effect.fnUntraced(function* (store: Persistence.PersistenceStore, call: Call["Service"]) {

@@ -10,7 +10,7 @@ import type { AssistantContent } from "../History.ts"
 import type { Delta, LlmResponse, Middleware } from "../Llm.ts"
 
 /**
- * What marks reasoning.
+ * What marks reasoning. The case of ASCII letters in a mark does not matter: `<THINK>` is one, too.
  *
  * @category models
  * @since 0.1.0
@@ -55,9 +55,17 @@ export const make =
 
 type Piece = { readonly type: "text" | "reasoning"; readonly text: string }
 
+/**
+ * The text with its ASCII letters in lower case. Of others the length may change with the case, and a position in one text
+ * would be another in the other.
+ */
+const lowerCase = (text: string): string => text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase())
+
 /** Reads text piece by piece. Holds back what may be the beginning of a mark until it is clear that it is not. */
-const splitter = ({ close, open, startsOpen }: Marks) => {
-  let inside = startsOpen
+const splitter = (marks: Marks) => {
+  const open = lowerCase(marks.open)
+  const close = lowerCase(marks.close)
+  let inside = marks.startsOpen
   let held = ""
   /** The mark is behind, whitespace may follow. */
   let closing = false
@@ -72,18 +80,20 @@ const splitter = ({ close, open, startsOpen }: Marks) => {
   return {
     feed: (text: string): ReadonlyArray<Piece> => {
       const out: Array<Piece> = []
-      held += text
+      const whole = held + text
+      const lower = lowerCase(whole)
+      let from = 0
       while (true) {
         const mark = inside ? close : open
-        const at = held.indexOf(mark)
+        const at = lower.indexOf(mark, from)
         if (at === -1) {
-          const safe = held.length - overlap(held, mark)
-          take(held.slice(0, safe), out)
-          held = held.slice(safe)
+          const safe = whole.length - overlap(lower.slice(from), mark)
+          take(whole.slice(from, safe), out)
+          held = whole.slice(safe)
           return out
         }
-        take(held.slice(0, at), out)
-        held = held.slice(at + mark.length)
+        take(whole.slice(from, at), out)
+        from = at + mark.length
         closing = inside
         inside = !inside
       }

@@ -77,6 +77,7 @@ import type { LoopDetector, Rule, State, Verdict } from "../LoopDetector.ts"
 import * as Loops from "../LoopDetector.ts"
 import type { Usage } from "../Usage.ts"
 import * as Usages from "../Usage.ts"
+import { isWorkflowEvent } from "../WorkflowEvent.ts"
 
 /**
  * What is violated, in words; empty when the law holds.
@@ -632,7 +633,7 @@ export interface Recording<out A, out E> {
 const nothing: Subscription = { take: Cause.done(), position: () => 0 }
 
 /**
- * Runs an effect to its exit and records the events of all runs in it. A hub in the context receives them too.
+ * Runs an effect to its exit and records the events of all agents in it. A hub in the context receives them too.
  *
  * @category running
  * @since 0.1.0
@@ -644,7 +645,7 @@ export const record = Effect.fnUntraced(function* <A, E, R>(
   const recorded: Array<AgentEvent> = []
   const hub: Hub = {
     publish: (published) => {
-      recorded.push(...published)
+      for (const event of published) if (!isWorkflowEvent(event)) recorded.push(event)
       outer?.publish(published)
     },
     mayCongest: () => outer?.mayCongest() ?? false,

@@ -732,6 +732,15 @@ describe("an answer", () => {
     })
   )
 
+  it.effect("keeps the order in which the model wrote texts and calls", () =>
+    Effect.gen(function* () {
+      const call = { type: "tool_use", id: "a", name: "weather", input: {} }
+      const { content } = yield* ask([said("First Rome"), call, said("then Oslo"), { ...call, id: "b" }], "tool_use")
+      const text = (text: string) => ({ type: "text" as const, text })
+      assert.deepStrictEqual(content, [text("First Rome"), weather("a", {}), text("then Oslo"), weather("b", {})])
+    })
+  )
+
   it.effect.each([
     ["end_turn", "stop"],
     ["stop_sequence", "stop"],

@@ -17,6 +17,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as History from "../../src/History.ts"
 import * as Llm from "../../src/Llm.ts"
 import * as OpenAiLlm from "../../src/llm/OpenAiLlm.ts"
+import * as DeafServer from "../support/deafServer.ts"
 import {
   call,
   clients,
@@ -1022,6 +1023,16 @@ describe("a failure", () => {
         assert.strictEqual(reason.url, `${url}/v1/chat/completions`)
       }
     })
+  )
+
+  it.effect("to have a connection in the time of the HTTP client is a transport error", () =>
+    Effect.gen(function* () {
+      const llm = yield* OpenAiLlm.make({ model: "m", baseUrl: yield* DeafServer.make })
+      const reason = yield* reasonOf(llm.generate(request()))
+      assert(reason._tag === "NetworkError")
+      assert.strictEqual(reason.reason, "TransportError")
+      assert.match(reason.description ?? "", /Connect Timeout/)
+    }).pipe(Effect.provide(NodeHttpClient.layerUndiciOptions({ connect: { timeout: 50 } })))
   )
 
   it.effect("of the URL is told as such", () =>

@@ -65,6 +65,28 @@ describe("think blocks", () => {
     })
   )
 
+  it.effect("are marked in any case, between characters that change their length with it", () =>
+    Effect.gen(function* () {
+      const lengthening = yield* split(["İ<think>x</think>y"])
+      assert.deepStrictEqual(lengthening.content, parts(["text", "İ"], ["reasoning", "x"], ["text", "y"]))
+      // The Kelvin sign, which is a k of three bytes.
+      const shortening = yield* split(["\u212A<THINK>\u212A</Think>y<thin\u212A>"])
+      assert.deepStrictEqual(
+        shortening.content,
+        parts(["text", "\u212A"], ["reasoning", "\u212A"], ["text", "y<thin\u212A>"])
+      )
+    })
+  )
+
+  it.effect("are found in time that is linear in a text of a megabyte with thousands of them", () =>
+    Effect.gen(function* () {
+      const count = 20_000
+      const { reasoning, text } = yield* split([`${"a".repeat(25)}<think>${"b".repeat(25)}</think>`.repeat(count)])
+      assert.strictEqual(text, "a".repeat(25 * count))
+      assert.strictEqual(reasoning, "b".repeat(25 * count))
+    })
+  )
+
   it.effect("may begin before the answer does, and have other marks", () =>
     Effect.gen(function* () {
       const { content } = yield* split(["hm[/R]Hello"], { open: "[R]", close: "[/R]", startsOpen: true })
@@ -75,7 +97,23 @@ describe("think blocks", () => {
   it.effect.prop(
     "are the same however the stream is cut, in deltas and response",
     [
-      Schema.Array(Schema.Literals(["<think>", "</think>", "<th", "ink>", "</", " ", "\n", "é", "😀", "e\u0301", "<"])),
+      Schema.Array(
+        Schema.Literals([
+          "<think>",
+          "</think>",
+          "<Think>",
+          "</THINK>",
+          "<th",
+          "INK>",
+          "</",
+          " ",
+          "\n",
+          "é",
+          "😀",
+          "e\u0301",
+          "<"
+        ])
+      ),
       Schema.Int
     ],
     ([words, seed]) =>

@@ -7,6 +7,7 @@ import * as History from "effect-agent-runtime/History"
 import * as LoopDetector from "effect-agent-runtime/LoopDetector"
 import { Arbitraries, Laws, ScriptedLlm } from "effect-agent-runtime/testing"
 import type { Usage } from "effect-agent-runtime/Usage"
+import type { RunEvent } from "effect-agent-runtime/WorkflowEvent"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
@@ -371,12 +372,16 @@ describe("fold and run", () => {
 describe("record", () => {
   it.effect("does not keep the events from a hub in the context", () =>
     Effect.gen(function* () {
-      const outer: Array<AgentEvent> = []
+      const outer: Array<RunEvent> = []
       const hub = {
         ...(yield* EventHub.make()),
-        publish: (events: ReadonlyArray<AgentEvent>) => void outer.push(...events)
+        publish: (events: ReadonlyArray<RunEvent>) => void outer.push(...events)
       }
-      const { events } = yield* Effect.provideService(recorded, EventHub.EventHub, hub)
+      const { events }: { events: ReadonlyArray<RunEvent> } = yield* Effect.provideService(
+        recorded,
+        EventHub.EventHub,
+        hub
+      )
       assert.isNotEmpty(events)
       assert.deepStrictEqual(outer, events)
     })

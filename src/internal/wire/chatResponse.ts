@@ -110,19 +110,22 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
     isComplete: () => isDone || finish !== undefined,
     end: () => {
       if (!hasChoice) return Result.fail(invalid("The response has no choices"))
-      const content = parts.content()
+      // A message that comes whole has no order of text and calls. One in pieces is the same message.
+      const content = parts.content().toSorted((a, b) => Number(isCall(a)) - Number(isCall(b)))
       const finishReason = finishReasons.get(finish) ?? "other"
       // Some servers say that the model stopped although it waits for its tools.
       const waits = finishReason === "stop" || finishReason === "unknown"
       return Result.succeed({
         content,
-        finishReason: waits && content.some((part) => part.type === "tool-call") ? "tool-calls" : finishReason,
+        finishReason: waits && content.some(isCall) ? "tool-calls" : finishReason,
         tokens: tokens(usage),
         model
       })
     }
   }
 }
+
+const isCall = (part: { readonly type: string }): boolean => part.type === "tool-call"
 
 const invalid = (description: string) => new AiError.InvalidResponseError({ description })
 
