@@ -540,6 +540,23 @@ describe("a run with a window", () => {
     })
   )
 
+  it.effect("does the same again when it is run again", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("reader", { toolkit: Tools, stopWhen, contextWindow: ContextWindow.tokenBudget(1000) })
+      const input = {
+        history: talk(...Array.from({ length: 30 }, () => ["a".repeat(30), "[b]"]).flat(), "Read it all")
+      }
+      const first = yield* play(agent, input, reading(20))
+      const second = yield* play(agent, input, reading(20))
+      const sent = ({ requests }: typeof first) => requests.map(({ history }) => History.toMessages(history))
+      assert.deepStrictEqual(sent(second), sent(first))
+      assert.deepStrictEqual(
+        second.prunings.map(({ after, before, trigger }) => [trigger, before, after]),
+        first.prunings.map(({ after, before, trigger }) => [trigger, before, after])
+      )
+    }).pipe(Effect.provide(ToolsLayer))
+  )
+
   it.effect("keeps what it was asked when its answer is sent back for correction", () =>
     Effect.gen(function* () {
       const agent = Agent.make("bot", {
@@ -765,9 +782,9 @@ describe("a summary", () => {
     })
   )
 
-  it.effect("of a conversation with summaries before the prompt keeps no message twice", () =>
+  it.effect("of a large first message and a few short ones keeps no message twice", () =>
     Effect.gen(function* () {
-      // A large first message, two short ones, and only two to keep: the original answered with four of these three.
+      // The original's count went below zero here, and messages came twice.
       const history = talk("x".repeat(600), "b", "[c]", "d")
       const { history: shorter } = yield* Effect.provide(
         prune(ContextWindow.summarize(400), history),
