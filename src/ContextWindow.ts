@@ -186,7 +186,9 @@ const inputTokens = (window: string, budget: Budget): number => {
   return Math.floor(total * share)
 }
 
-const shareOf = (window: string, { keep = 0.75 }: Options): number => {
+const defaultKeep = 0.75
+
+const shareOf = (window: string, { keep = defaultKeep }: Options): number => {
   require(window, keep > 0 && keep <= 1, "has to keep a share above 0 and at most 1")
   return keep
 }
@@ -266,8 +268,6 @@ export const lastTurns = (n: number): ContextWindow => {
     }
   }
 }
-
-const defaultKeep = 0.75
 
 /**
  * Keeps to a number of input tokens: leaves out the oldest messages.

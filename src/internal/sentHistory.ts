@@ -83,6 +83,14 @@ export const begin = (window: ContextWindow<unknown>, estimator: TokenEstimator,
   }
 }
 
+const sizeOf = ({ history, limit, preamble: before, tokens, turns }: Sent): Size => ({
+  messages: history.length,
+  turns,
+  tokens,
+  preamble: before,
+  limit
+})
+
 /** Brings it up to date before a model call. */
 export const catchUp = (sent: Sent, history: History, instructions: string, tools: ReadonlyArray<Tool.Any>): Size => {
   if (history.length > sent.seen) {
@@ -98,14 +106,6 @@ export const catchUp = (sent: Sent, history: History, instructions: string, tool
   }
   return sizeOf(sent)
 }
-
-export const sizeOf = ({ history, limit, preamble: before, tokens, turns }: Sent): Size => ({
-  messages: history.length,
-  turns,
-  tokens,
-  preamble: before,
-  limit
-})
 
 /** What a window has to make shorter. */
 export const conversationOf = (sent: Sent, model: string | undefined): Conversation => {
