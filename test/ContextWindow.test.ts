@@ -546,14 +546,17 @@ describe("a run with a window", () => {
       const input = {
         history: talk(...Array.from({ length: 30 }, () => ["a".repeat(30), "[b]"]).flat(), "Read it all")
       }
-      const first = yield* play(agent, input, reading(20))
-      const second = yield* play(agent, input, reading(20))
-      const sent = ({ requests }: typeof first) => requests.map(({ history }) => History.toMessages(history))
-      assert.deepStrictEqual(sent(second), sent(first))
-      assert.deepStrictEqual(
-        second.prunings.map(({ after, before, trigger }) => [trigger, before, after]),
-        first.prunings.map(({ after, before, trigger }) => [trigger, before, after])
-      )
+      for (const pages of [0, 20]) {
+        const first = yield* play(agent, input, reading(pages))
+        const second = yield* play(agent, input, reading(pages))
+        const sent = ({ requests }: typeof first) => requests.map(({ history }) => History.toMessages(history))
+        assert.deepStrictEqual(sent(second), sent(first))
+        assert.deepStrictEqual(
+          second.prunings.map(({ after, before, trigger }) => [trigger, before, after]),
+          first.prunings.map(({ after, before, trigger }) => [trigger, before, after])
+        )
+        assert.isNotEmpty(first.prunings)
+      }
     }).pipe(Effect.provide(ToolsLayer))
   )
 
@@ -568,6 +571,36 @@ describe("a run with a window", () => {
       assert.deepStrictEqual(left(requests[0]!.history), ["How many?"])
       assert.deepStrictEqual(left(requests[1]!.history).slice(0, 2), ["How many?", "no"])
       assert.strictEqual(requests[1]!.history.length, 3)
+    })
+  )
+
+  it.effect("always sends what it was asked, however many corrections came after", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("bot", {
+        output: Schema.Struct({ n: Schema.Int }),
+        outputRetries: 9,
+        contextWindow: ContextWindow.tokenBudget(700)
+      })
+      const wrong = Array.from({ length: 9 }, () => "no".padEnd(100, "!"))
+      const { prunings: all, requests } = yield* play(agent, "How many?", [...wrong, '{"n": 1}'])
+      assert.isAbove(all.length, 1)
+      for (const { history } of requests) assert.strictEqual(left(history)[0], "How many?")
+    })
+  )
+
+  it.effect("counts what a window has cost, even in vain", () =>
+    Effect.gen(function* () {
+      const contextWindow: ContextWindow.ContextWindow = {
+        name: "wasteful",
+        maxTokens: 10,
+        isOver: (size) => size.messages > 1,
+        reduce: ({ entries }) =>
+          Effect.succeed({ units: entries.map(({ unit }) => unit), usage: { ...Usage.zero, modelCalls: 1 } })
+      }
+      const { exit } = yield* play(Agent.make("bot", { contextWindow }), { history: talk("a"), prompt: "b" }, [])
+      const { partial, reason } = failureOf(exit) as AgentError
+      assert.strictEqual(reason._tag, "ContextOverflow")
+      assert.strictEqual(partial.usage.modelCalls, 1)
     })
   )
 
