@@ -182,17 +182,26 @@ export const flowchart = (shape: StepShape, run?: WorkflowRun, { direction = "TD
       case "transform":
         return id
       case "branch":
-      case "parallel":
-        return converge(
+      case "parallel": {
+        // What decides about a branch has no label.
+        const isCase = ({ label }: ChildShape) => step.type === "parallel" || label !== undefined
+        const fork = drawInOrder(
+          step.steps.filter((child) => !isCase(child)),
+          place,
           id,
-          step.steps.map((child) => {
+          repeats
+        )
+        return converge(
+          fork,
+          step.steps.filter(isCase).map((child) => {
             const inner = placeIn(place, child)
             const taken =
               hasRun(inner) || place.records.some(({ branch }) => branch !== undefined && branch === child.label)
-            const end = draw(child.shape, inner, repeats, (entry) => connect(id, entry, taken, child.label))
+            const end = draw(child.shape, inner, repeats, (entry) => connect(fork, entry, taken, child.label))
             return [end, hasCompleted(inner)]
           })
         )
+      }
       case "fallback": {
         let last = id
         return converge(

@@ -267,6 +267,15 @@ describe("the diagram of a workflow", () => {
     })
   )
 
+  it.effect("splits behind the step that decides about a branch", () =>
+    Effect.gen(function* () {
+      const cases = step("branch", "which", { yes: agent("a"), no: agent("b") })
+      const decided = { ...cases, steps: [{ label: undefined, shape: agent("judge") }, ...cases.steps] }
+      const chart = yield* parsed(workflow(decided))
+      assert.deepStrictEqual(edgesOf(chart), ["Start N0", "N0 N1", "N1 N2 yes", "N1 N3 no", "N2 N4", "N3 N4", "N4 End"])
+    })
+  )
+
   it.effect("goes back to what repeats its steps", () =>
     Effect.gen(function* () {
       const labels = { map: "next item", loop: "again", retry: "on failure", refine: "revise" }

@@ -69,8 +69,8 @@ const shapeOf = (depth: number, types: ReadonlyArray<StepType>): Arbitrary.Arbit
       ? Arbitrary.Constant([])
       : Arbitrary.array(Arbitrary.all({ label: text, shape: shapeOf(depth - 1, typesAt(depth - 1)) }), { maxLength: 3 })
     return Arbitrary.map(
-      Arbitrary.all({ name: text, description: text, children }),
-      ({ children: all, description, name }): StepShape => ({
+      Arbitrary.all({ name: text, description: text, children, decides: Arbitrary.schema(Schema.Boolean) }),
+      ({ children: all, decides, description, name }): StepShape => ({
         name,
         type,
         description: description === "" ? undefined : description,
@@ -78,7 +78,10 @@ const shapeOf = (depth: number, types: ReadonlyArray<StepType>): Arbitrary.Arbit
         steps: all
           .filter((child, index) => all.findIndex(({ shape }) => shape.name === child.shape.name) === index)
           .filter((child, index, named) => !labelled || named.findIndex(({ label }) => label === child.label) === index)
-          .map(({ label, shape }) => ({ label: labelled ? label : undefined, shape }))
+          .map(({ label, shape }, index) => ({
+            label: !labelled || (type === "branch" && decides && index === 0) ? undefined : label,
+            shape
+          }))
       })
     )
   })
@@ -128,8 +131,12 @@ const runOf = (root: StepShape, choices: ReadonlyArray<number>): WorkflowRun => 
       case "workflow":
         return [inOrder(shape, path, iterations)]
       case "branch": {
-        const taken = shape.steps[choose(Math.max(shape.steps.length, 1))]
-        return taken === undefined ? ["completed"] : [perform(taken.shape, path, iterations), taken.label]
+        const deciding = shape.steps.filter(({ label }) => label === undefined)
+        const decided = inOrder({ ...shape, steps: deciding }, path, iterations)
+        const cases = shape.steps.filter(({ label }) => label !== undefined)
+        const taken = cases[choose(Math.max(cases.length, 1))]
+        if (taken === undefined || decided !== "completed") return [decided]
+        return [perform(taken.shape, path, iterations), taken.label]
       }
       case "parallel":
         return [worst(shape.steps.map((child) => perform(child.shape, path, iterations)))]
