@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Mermaid from "effect-agent-runtime/Mermaid"
 import * as Usage from "effect-agent-runtime/Usage"
+import * as Workflow from "effect-agent-runtime/Workflow"
 import type { StepRecord, StepShape, StepType, WorkflowRun } from "effect-agent-runtime/WorkflowRun"
 import * as Effect from "effect/Effect"
 import * as Flowchart from "./support/flowchart.ts"
@@ -500,6 +501,45 @@ describe("the diagram of a run", () => {
       assert.deepStrictEqual([box?.title, box?.classes], ["📦 inner · failed: Down · 10ms", ["failureStyle"]])
       for (const id of ["N1", "N3"]) assert.deepStrictEqual(chart.nodes.get(id)?.classes, ["failureStyle"])
       assert.deepStrictEqual(edgesOf(chart), ["Start SUB0 thick", "N1 N2 thick", "N2 N3 dotted", "SUB0 End dotted"])
+    })
+  )
+
+  it.effect("finds the steps of a workflow that has run", () =>
+    Effect.gen(function* () {
+      let asked = 0
+      const ask = Workflow.effect("ask", (item: string) => {
+        asked++
+        return asked === 1 ? Effect.fail("busy" as const) : Effect.succeed(item.length)
+      })
+      const main = Workflow.make(
+        "main",
+        Workflow.transform("split", (list: string) => list.split(",")),
+        Workflow.make(
+          "inner",
+          Workflow.map("each", Workflow.retry("patiently", ask, { times: 2 }), { concurrency: 1 })
+        ),
+        Workflow.branch("how many", (sizes) => (sizes.length > 1 ? "many" : "one"), {
+          one: Workflow.transform("first", (sizes) => sizes[0]),
+          many: Workflow.transform("sum", (sizes: ReadonlyArray<number>) => sizes.reduce((a, b) => a + b, 0))
+        })
+      )
+      const { run } = yield* Workflow.run(main, "tea,milk")
+      const chart = yield* parsed(Workflow.shape(main), run)
+      assert.deepStrictEqual(notesOf(chart), {
+        split: "Transform; 0ms; successStyle",
+        each: "Map; 0ms; successStyle",
+        patiently: "Retry; 2×; 0ms; successStyle",
+        ask: "Effect; 3×, 1 failed; 0ms; successStyle",
+        "how many": "Branch; 0ms; successStyle",
+        first: "Transform; not run; skippedStyle",
+        sum: "Transform; 0ms; successStyle"
+      })
+      assert.deepStrictEqual(
+        Array.from(chart.boxes.values(), ({ classes, title }) => [title, classes]),
+        [["📦 inner · 0ms", ["successStyle"]]]
+      )
+      const untaken = edgesOf(chart).filter((edge) => edge.endsWith("dotted"))
+      assert.deepStrictEqual(untaken, ["N7 N8 one dotted", "N8 N10 dotted"])
     })
   )
 
