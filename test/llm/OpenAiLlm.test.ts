@@ -441,6 +441,17 @@ describe("an answer", () => {
     })
   )
 
+  it.effect("may have calls with one id", () =>
+    Effect.gen(function* () {
+      const calls = ["A", "B"].map((city) => ({
+        id: "a",
+        function: { name: "weather", arguments: JSON.stringify({ city }) }
+      }))
+      const { content } = yield* ask({ tool_calls: calls })
+      assert.deepStrictEqual(content, [weather("a", { city: "A" }), weather("a", { city: "B" })])
+    })
+  )
+
   it.effect.each([
     ["stop", "stop"],
     ["length", "length"],
@@ -753,6 +764,30 @@ describe("a stream", () => {
 
   it.effect("of nothing but an end marker has no choices", () =>
     Effect.map(reasonOf(stream(done)), (reason) => assert.strictEqual(reason._tag, "InvalidResponseError"))
+  )
+
+  it.effect.each([
+    ["no id", undefined, undefined, ["call_1_0", "call_1_1"]],
+    ["an empty id", "", "", ["call_1_0", "call_1_1"]],
+    ["one id", "a", "a", ["a", "a"]]
+  ] as const)("tells whole calls apart that have one index and %s", ([, first, second, [one, two]]) =>
+    Effect.gen(function* () {
+      const call = (id: string | undefined, args: string) => ({ index: 0, ...(id !== undefined && { id }), args })
+      const { joined, response } = yield* stream(
+        sse(
+          tools({ ...call(first, `{"city":`), name: "weather" }),
+          // Whoever repeats the name in each piece does not begin another call by it.
+          tools({ ...call(first, `"A"}`), name: "weather" }),
+          tools({ ...call(first, ""), name: "weather" }),
+          tools({ ...call(second, `{"city":"B"}`), name: "weather" }),
+          choice({}, "tool_calls")
+        ),
+        done
+      )
+      assert.deepStrictEqual(response.content, [weather(one, { city: "A" }), weather(two, { city: "B" })])
+      const deltas = joined.map((delta) => ("delta" in delta ? delta.delta : "")).join("")
+      assert.strictEqual(deltas, `{"city":"A"}{"city":"B"}`)
+    })
   )
 
   it.effect("may be a whole response to a server that knows no streams", () =>
