@@ -814,6 +814,11 @@ describe("a stream", () => {
     [{ error: { message: "Overloaded", type: "server_error" } }, "InternalProviderError"],
     [{ error: { message: "Upstream", code: 502 } }, "InternalProviderError"],
     [{ error: "out of memory" }, "InternalProviderError"],
+    // Older versions of vLLM, and OpenRouter in three ways.
+    [{ object: "error", message: "Boom", type: "InternalServerError", code: 500 }, "InternalProviderError"],
+    [{ error: { message: "Upstream", code: 429 }, ...choice({ content: "" }, "error") }, "RateLimitError"],
+    [{ choices: [{ ...choice({ content: "" }, "error").choices[0], error: { code: 502 } }] }, "InternalProviderError"],
+    [choice({}, "error"), "InternalProviderError"],
     [{ error: { message: "Slow down", type: "rate_limit_error" } }, "RateLimitError"],
     [{ error: { message: "Pay", code: "insufficient_quota" } }, "QuotaExhaustedError"],
     [{ error: { message: "Key", code: "invalid_api_key" } }, "AuthenticationError"],
@@ -1036,10 +1041,15 @@ describe("a failure", () => {
     })
   )
 
-  it.effect("within a success is a failure", () =>
+  it.effect.each([
+    { error: { message: "Upstream", code: 503 } },
+    { object: "error", message: "Upstream", type: "InternalServerError", param: null, code: 503 },
+    { choices: [{ ...answer({ content: "" }, "error").choices[0], error: { message: "Upstream", code: 503 } }] }
+  ])("within a success is a failure: %j", (body) =>
     Effect.gen(function* () {
-      const reason = yield* reasonOf(call(() => json({ error: { message: "Upstream", code: 503 } })))
+      const reason = yield* reasonOf(call(() => json(body)))
       assert.strictEqual(reason._tag, "InternalProviderError")
+      assert.include(reason.message, "Upstream")
     })
   )
 
