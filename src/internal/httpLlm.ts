@@ -12,6 +12,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as UrlParams from "effect/http/UrlParams"
 import * as Redacted from "effect/Redacted"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -86,7 +87,7 @@ export const make = (dialect: Dialect): Effect.Effect<Llm.Llm["Service"], never,
     const connection: Connection = {
       dialect,
       // A request ends with the scope of its call, however that ends.
-      client: HttpClient.withScope(client),
+      client: HttpClient.withScope(url.includes("?") ? withoutQuery(client) : client),
       template: HttpClientRequest.post(url, { headers }),
       origin: HttpAiError.origin(dialect.provider, url, apiKey),
       firstByteTimeout: Duration.fromInputUnsafe(dialect.firstByteTimeout ?? "5 minutes"),
@@ -104,6 +105,9 @@ export const make = (dialect: Dialect): Effect.Effect<Llm.Llm["Service"], never,
       )
     )
   })
+
+/** Keeps the query out of spans: some servers have the key there. */
+const withoutQuery = HttpClient.transformResponse(Effect.provideService(UrlParams.CurrentRedactedNames, [/^/]))
 
 const badKey = "The API key has characters that cannot be sent in a header"
 

@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
+import * as Tracer from "effect/Tracer"
 import * as History from "../../src/History.ts"
 import * as Llm from "../../src/Llm.ts"
 import * as OpenAiLlm from "../../src/llm/OpenAiLlm.ts"
@@ -1199,6 +1200,36 @@ describe("a failure", () => {
         }
         assert.strictEqual(server.requests[0]?.headers.authorization, `Bearer ${secret}`)
       }
+    })
+  )
+
+  it.effect("never holds what the URL of the server has in its query, nor does a span", () =>
+    Effect.gen(function* () {
+      const words = "No access with p4ss/word9, nor as p4ss%2Fword9, for the user.name1"
+      const body = JSON.stringify({ error: { message: words } })
+      // Some servers escape slashes.
+      const replies = clients.flatMap(() => [body, body.replaceAll("/", "\\/")])
+      const server = yield* OpenAiServer.make(...replies.map((body) => ({ status: 401, body })))
+      const spans: Array<Tracer.NativeSpan> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      for (const client of clients) {
+        const baseUrl = `${server.url}/v1?key=p4ss%2Fword9&user=user.name1`
+        const llm = yield* Effect.provide(OpenAiLlm.make({ model: "m", baseUrl }), yield* Layer.build(client))
+        const failing = Effect.flip(Effect.withTracer(llm.generate(request()), tracer))
+        const errors = [yield* failing, yield* failing]
+        const traced = spans.map(({ attributes, events, name }) => [name, ...attributes, ...events])
+        const shown = inspect([errors, traced], { depth: Infinity, showHidden: true })
+        assert.include(shown, "No access with")
+        assert.notMatch(shown, /p4ss|user\.name1/)
+      }
+      assert.lengthOf(spans, replies.length)
+      assert.strictEqual(server.requests[0]?.path, "/v1/chat/completions?key=p4ss%2Fword9&user=user.name1")
     })
   )
 
