@@ -140,7 +140,7 @@ const exchange = Effect.fnUntraced(function* (
   const answer = dialect.answer({ origin, onDelta, missingId })
   const type = response.headers["content-type"] ?? ""
   // Some servers ignore `stream`, some forget to say that they do not.
-  if (type.includes("event-stream") || (onDelta !== undefined && !type.includes("json"))) {
+  if (type.includes("event-stream") || (onDelta !== undefined && !/json|html/.test(type))) {
     yield* readEvents(connection, response, answer)
   } else {
     const failure = answer.read(yield* readText(connection, response))

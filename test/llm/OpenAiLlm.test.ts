@@ -811,6 +811,15 @@ describe("a stream", () => {
     })
   )
 
+  it.effect("is not what a web page is that somebody answers with", () =>
+    Effect.gen(function* () {
+      const page = () => new Response("<html>Sign in</html>", { headers: { "content-type": "text/html" } })
+      const reason = yield* reasonOf(call(page, { onDelta: () => {} }))
+      assert.strictEqual(reason._tag, "InvalidResponseError")
+      assert.include(reason.message, "Sign in")
+    })
+  )
+
   it.effect.each([
     [{ error: { message: "Overloaded", type: "server_error" } }, "InternalProviderError"],
     [{ error: { message: "Upstream", code: 502 } }, "InternalProviderError"],
