@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import * as History from "../../src/History.ts"
+import * as JsonSchema from "../../src/internal/jsonSchema.ts"
 import * as Llm from "../../src/Llm.ts"
 import * as OpenAiLlm from "../../src/llm/OpenAiLlm.ts"
 import * as DeafServer from "../support/deafServer.ts"
@@ -246,6 +247,7 @@ describe("a request", () => {
         Weather.annotate(Tool.Strict, true),
         Tool.make("place", { parameters: Place }),
         Tool.make("now"),
+        Tool.make("later", { parameters: Schema.Struct({}) }),
         Tool.dynamic("mcp", { description: "Finds", parameters: raw }),
         Search()
       ]
@@ -257,6 +259,8 @@ describe("a request", () => {
         fn({ ...weather, parameters: { ...weatherSchema, additionalProperties: false }, strict: true }),
         fn({ name: "place", parameters: { ...weatherSchema, $defs: { PlaceEncoded: weatherSchema } } }),
         fn({ name: "now", parameters: { type: "object", properties: {}, additionalProperties: false } }),
+        // `Schema.Struct({})` takes any value but null; the API takes nothing but an object.
+        fn({ name: "later", parameters: { type: "object", properties: {} } }),
         fn({ name: "mcp", description: "Finds", parameters: raw })
       ])
       assert.notProperty(body, "tool_choice")
@@ -286,6 +290,27 @@ describe("a request", () => {
         type: "json_schema",
         json_schema: { name: "place", schema: weatherSchema }
       })
+    })
+  )
+
+  it.effect("asks OpenAI in words for an output that is no object, and other servers for its format", () =>
+    Effect.gen(function* () {
+      const Answer = Schema.Union([Schema.Struct({ city: Schema.String }), Schema.Struct({ river: Schema.String })])
+      for (const schema of [Answer, Schema.Array(Schema.String), Schema.String]) {
+        const output = { name: "place", schema }
+        for (const baseUrl of [undefined, "https://x.openai.azure.com/openai/v1"]) {
+          const { body } = yield* sentFor({ instructions: "Be kind", output }, { baseUrl, strictOutput: true })
+          assert.notProperty(body, "response_format")
+          const [system] = body["messages"] as ReadonlyArray<{ readonly content: string }>
+          assert.match(system!.content, /^Be kind\n\nGive the final answer as JSON only/)
+          assert.include(system!.content, JSON.stringify(JsonSchema.of(schema)))
+        }
+        const local = yield* sentFor({ output }, { baseUrl: "http://localhost:8080" })
+        assert.deepStrictEqual(local.body["response_format"], {
+          type: "json_schema",
+          json_schema: { name: "place", schema: JsonSchema.of(schema) }
+        })
+      }
     })
   )
 
