@@ -87,7 +87,12 @@ export const make = (missingId = (n: number) => `call_${n}`): ResponseParts => {
     },
     call: (piece) => {
       let call = find(piece)
-      if (call === undefined || isWholeBefore(call, piece)) {
+      if (call !== undefined && isAnother(call, piece)) {
+        // A server that says the whole call once more at its end must not have it made twice.
+        if (call.id !== "" && call.id === piece.id && call.params === piece.params) return undefined
+        call = undefined
+      }
+      if (call === undefined) {
         call = { index: piece.index ?? calls.length, id: "", name: "", params: "", passed: 0 }
         calls.push(call)
         parts.push(call)
@@ -121,8 +126,8 @@ export const make = (missingId = (n: number) => `call_${n}`): ResponseParts => {
   }
 }
 
-/** Whether the piece begins another call although nothing but its name says so: the arguments of the one before are whole. */
-const isWholeBefore = (call: Call, { name, params = "" }: CallPiece): boolean =>
+/** Whether the piece has a name and arguments behind arguments that are whole, and so cannot go on with the call. */
+const isAnother = (call: Call, { name, params = "" }: CallPiece): boolean =>
   Boolean(name)
   && call.name !== ""
   && params.trim() !== ""

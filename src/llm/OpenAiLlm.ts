@@ -69,7 +69,8 @@ export interface ServerOptions extends HttpLlm.Timeouts {
   readonly parallelToolCalls?: boolean | undefined
   /**
    * Whether the model is made to keep to the schema of `output`. Default: `false`. It is not if the schema has what
-   * OpenAI's strict mode does not know: optional properties, objects with any keys, tuples, lengths and formats of strings, examples, defaults.
+   * OpenAI's strict mode does not know: optional properties, objects with any keys, tuples, lengths and formats of
+   * strings, examples, defaults.
    */
   readonly strictOutput?: boolean | undefined
   /**

@@ -816,6 +816,15 @@ describe("a stream", () => {
     })
   )
 
+  it.effect("has a call once that the server repeats as a whole", () =>
+    Effect.gen(function* () {
+      const whole = tools({ index: 0, id: "a", name: "weather", args: `{"city":"A"}` })
+      const { joined, response } = yield* stream(sse(whole, whole, choice({}, "tool_calls")), done)
+      assert.deepStrictEqual(response.content, [weather("a", { city: "A" })])
+      assert.deepStrictEqual(joined, [params("a", `{"city":"A"}`)])
+    })
+  )
+
   it.effect("may be a whole response to a server that knows no streams", () =>
     Effect.gen(function* () {
       const deltas: Array<Llm.Delta> = []
