@@ -122,8 +122,9 @@ export const costNanoUsd = (table: PriceTable, model: string | undefined, tokens
   const price = model === undefined ? undefined : table.priceOf(model)
   if (price === undefined) return 0
   const { cachedInputTokens, cacheWriteTokens, inputTokens, outputTokens } = tokens
+  // Some servers do not count cached tokens among the input: a call never costs less than nothing.
   const input =
-    (inputTokens - cachedInputTokens - cacheWriteTokens) * price.input
+    Math.max(inputTokens - cachedInputTokens - cacheWriteTokens, 0) * price.input
     + cachedInputTokens * (price.cachedInput ?? price.input)
     + cacheWriteTokens * (price.cacheWrite ?? price.input)
   // A dollar per million tokens is a thousand billionths per token.

@@ -57,6 +57,11 @@ describe("costNanoUsd", () => {
     assert.strictEqual(Prices.costNanoUsd(odd, "odd", { ...Usage.noTokens, inputTokens: 1 }), 38)
   })
 
+  it("is never negative, though a server may count cached tokens apart from the input", () => {
+    // 40 at $0.5 and 10 at $2 per million.
+    assert.strictEqual(Prices.costNanoUsd(table, "small", { ...tokens, inputTokens: 5 }), 40_000)
+  })
+
   it("counts what was written to the cache at its own price", () => {
     const writes = {
       inputTokens: 100,

@@ -1,6 +1,7 @@
 /**
- * A run as server-sent events: a browser reads them with `new EventSource("/answers?question=...")`. When it goes away,
- * the run is interrupted, and with it the model's request and the tools.
+ * A run as server-sent events: a browser reads them with `new EventSource("/answers?question=...")`, and closes that at
+ * the last event, or it would connect and ask again. When it goes away, the run is interrupted, and with it the model's
+ * request and the tools.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"

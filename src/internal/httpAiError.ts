@@ -22,8 +22,14 @@ export interface Origin {
 export const origin = (provider: string, url: string, ...keys: ReadonlyArray<string>): Origin => {
   const [, scheme = "", credentials = "", address = url, query = ""] =
     /^(\w+:\/\/)(?:([^/]*)@)?([^?]*)\??(.*)$/.exec(url) ?? []
+  // Servers repeat the values of a query by themselves, as they are written or as they are read.
+  const written = query.split("&").map((parameter) => parameter.slice(parameter.indexOf("=") + 1))
+  const values = [...written, ...new URLSearchParams(query).values()]
   // What is shorter than a secret can be is a placeholder like `none`, and an ordinary word.
-  const secrets = [...keys, credentials, query].filter((secret) => secret.length >= 8)
+  const secrets = [...keys, credentials, ...credentials.split(":"), query, ...values]
+    .filter(({ length }) => length >= 8)
+    // JSON may have slashes escaped.
+    .flatMap((secret) => [secret, secret.replaceAll("/", "\\/")])
   return {
     provider,
     url: scheme + address,

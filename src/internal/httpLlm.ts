@@ -12,6 +12,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as UrlParams from "effect/http/UrlParams"
 import * as Redacted from "effect/Redacted"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -86,7 +87,7 @@ export const make = (dialect: Dialect): Effect.Effect<Llm.Llm["Service"], never,
     const connection: Connection = {
       dialect,
       // A request ends with the scope of its call, however that ends.
-      client: HttpClient.withScope(client),
+      client: HttpClient.withScope(url.includes("?") ? withoutQuery(client) : client),
       template: HttpClientRequest.post(url, { headers }),
       origin: HttpAiError.origin(dialect.provider, url, apiKey),
       firstByteTimeout: Duration.fromInputUnsafe(dialect.firstByteTimeout ?? "5 minutes"),
@@ -104,6 +105,9 @@ export const make = (dialect: Dialect): Effect.Effect<Llm.Llm["Service"], never,
       )
     )
   })
+
+/** Keeps the query out of spans: some servers have the key there. */
+const withoutQuery = HttpClient.transformResponse(Effect.provideService(UrlParams.CurrentRedactedNames, [/^/]))
 
 const badKey = "The API key has characters that cannot be sent in a header"
 
@@ -136,7 +140,7 @@ const exchange = Effect.fnUntraced(function* (
   const answer = dialect.answer({ origin, onDelta, missingId })
   const type = response.headers["content-type"] ?? ""
   // Some servers ignore `stream`, some forget to say that they do not.
-  if (type.includes("event-stream") || (onDelta !== undefined && !type.includes("json"))) {
+  if (type.includes("event-stream") || (onDelta !== undefined && !/json|html/.test(type))) {
     yield* readEvents(connection, response, answer)
   } else {
     const failure = answer.read(yield* readText(connection, response))

@@ -68,7 +68,7 @@ export const make = (missingId = (n: number) => `call_${n}`): ResponseParts => {
   const find = ({ id, index, name }: CallPiece): Call | undefined => {
     // Servers that leave the index out send whole calls, or go on with the last one.
     if (typeof index !== "number") {
-      return id || name ? calls.find((call) => call.id !== "" && call.id === id) : calls.at(-1)
+      return id || name ? calls.findLast((call) => call.id !== "" && call.id === id) : calls.at(-1)
     }
     const call = calls.findLast((call) => call.index === index)
     // Some give every call index 0, some every piece a new id: only id and name together begin another call.
@@ -87,6 +87,11 @@ export const make = (missingId = (n: number) => `call_${n}`): ResponseParts => {
     },
     call: (piece) => {
       let call = find(piece)
+      if (call !== undefined && isAnother(call, piece)) {
+        // A server that says the whole call once more at its end must not have it made twice.
+        if (call.id !== "" && call.id === piece.id && call.params === piece.params) return undefined
+        call = undefined
+      }
       if (call === undefined) {
         call = { index: piece.index ?? calls.length, id: "", name: "", params: "", passed: 0 }
         calls.push(call)
@@ -120,6 +125,14 @@ export const make = (missingId = (n: number) => `call_${n}`): ResponseParts => {
     }
   }
 }
+
+/** Whether the piece has a name and arguments behind arguments that are whole, and so cannot go on with the call. */
+const isAnother = (call: Call, { name, params = "" }: CallPiece): boolean =>
+  Boolean(name)
+  && call.name !== ""
+  && params.trim() !== ""
+  && call.params.trimEnd().endsWith("}")
+  && typeof parseParams(call.params) === "object"
 
 const isCall = (part: Part | Call): part is Call => "passed" in part
 

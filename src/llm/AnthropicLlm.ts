@@ -145,7 +145,9 @@ const requestBody = (options: Options, request: Llm.LlmRequest, isStream: boolea
   const schema = output && JsonSchema.of(output.schema)
   const format = schema && ClosedSchema.close(schema)
   const system = MessagesRequest.text(
-    schema === undefined || format !== undefined ? request.instructions : withFormat(request.instructions, schema)
+    schema === undefined || format !== undefined
+      ? request.instructions
+      : JsonSchema.inWords(request.instructions, schema)
   )
   const tools = request.tools.flatMap(MessagesRequest.tool)
   const messages = MessagesRequest.messages(request.history)
@@ -201,11 +203,6 @@ const toolChoice = ({ parallelToolCalls }: Options, choice: Llm.ToolChoice) => {
   const single = parallelToolCalls === false ? { disable_parallel_tool_use: true } : undefined
   if (choice === "auto") return single && { type: "auto", ...single }
   return choice === "required" ? { type: "any", ...single } : { type: "tool", name: choice.tool, ...single }
-}
-
-const withFormat = (instructions: string, schema: unknown): string => {
-  const format = `Give the final answer as JSON only, without code fences, that matches this JSON Schema:\n${JSON.stringify(schema)}`
-  return instructions === "" ? format : `${instructions}\n\n${format}`
 }
 
 /**

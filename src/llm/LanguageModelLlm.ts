@@ -79,12 +79,8 @@ const callOptions = (request: Llm.LlmRequest) =>
       failure(new AiError.InvalidRequestError({ description: `The request cannot be made: ${String(cause)}` }))
   })
 
-const instructions = ({ instructions, output }: Llm.LlmRequest): string => {
-  if (output === undefined) return instructions
-  const schema = JSON.stringify(JsonSchema.of(output.schema))
-  const format = `Give the final answer as JSON only, without code fences, that matches this JSON Schema:\n${schema}`
-  return instructions === "" ? format : `${instructions}\n\n${format}`
-}
+const instructions = ({ instructions, output }: Llm.LlmRequest): string =>
+  output === undefined ? instructions : JsonSchema.inWords(instructions, JsonSchema.of(output.schema))
 
 interface AnyTool extends Tool.Tool<
   string,

@@ -69,7 +69,8 @@ export interface ServerOptions extends HttpLlm.Timeouts {
   readonly parallelToolCalls?: boolean | undefined
   /**
    * Whether the model is made to keep to the schema of `output`. Default: `false`. It is not if the schema has what
-   * OpenAI's strict mode does not know: optional properties, objects with any keys, tuples, lengths of strings.
+   * OpenAI's strict mode does not know: optional properties, objects with any keys, tuples, lengths and formats of
+   * strings, examples, defaults.
    */
   readonly strictOutput?: boolean | undefined
   /**
@@ -109,8 +110,9 @@ const endpoint = (baseUrl: string, path: "/chat/completions" | "/responses"): st
  * **Details**
  *
  * - Without `onDelta` the response is fetched in one piece, with it as a stream of server-sent events.
- * - `output` becomes a `json_schema` format; the runtime checks the answer. Tools are `strict` when they are annotated
- *   with `Tool.Strict`.
+ * - `output` becomes a `json_schema` format; the runtime checks the answer. The hosts of OpenAI and Azure OpenAI take
+ *   objects only: a union or an array becomes an instruction in the system prompt there. Tools are `strict` when they
+ *   are annotated with `Tool.Strict`.
  * - A tool call without an id gets one that begins with `call_`.
  * - With the Responses API nothing is stored (`store: false`). Reasoning comes back encrypted and is sent again in
  *   later turns: its part has `openai: { itemId, encryptedContent }` in the options, and the summary as its text.
@@ -134,17 +136,26 @@ const endpoint = (baseUrl: string, path: "/chat/completions" | "/responses"): st
 export const make = (options: Options): Effect.Effect<Llm.Llm["Service"], never, HttpClient.HttpClient> => {
   const isChat = options.api !== "responses"
   const body = isChat ? chatBody : responsesBody
+  const { baseUrl = openAiUrl } = options
   return HttpLlm.make({
     ...options,
     module: "OpenAiLlm",
     provider: "openai",
-    url: endpoint(options.baseUrl ?? openAiUrl, isChat ? "/chat/completions" : "/responses"),
+    url: endpoint(baseUrl, isChat ? "/chat/completions" : "/responses"),
     apiKey: options.apiKey,
     authorize: (apiKey) => ({ authorization: `Bearer ${apiKey}` }),
     headers: headers(options),
-    body: (request, isStream) => body(options, request, isStream),
+    body: (request, isStream) => body(options, isOpenAi(baseUrl) ? withObjectFormat(request) : request, isStream),
     answer: isChat ? ChatResponse.make : ResponsesResponse.make
   })
+}
+
+/** OpenAI refuses a format that is no object: a union, for one. Such an answer is asked for in words. */
+const withObjectFormat = (request: Llm.LlmRequest): Llm.LlmRequest => {
+  const schema = request.output && JsonSchema.of(request.output.schema)
+  return schema === undefined || schema.type === "object"
+    ? request
+    : { ...request, instructions: JsonSchema.inWords(request.instructions, schema), output: undefined }
 }
 
 const headers = (options: Options) => ({

@@ -53,15 +53,20 @@ export interface Options {
  *
  * **Gotchas**
  *
- * Belongs inside `Retry`, where each attempt counts, and outside `Timeout`, which would count the wait as the model's
- * silence.
+ * - Belongs inside `Retry`, where each attempt counts, and outside `Timeout`, which would count the wait as the model's
+ *   silence.
+ * - Throws a `RangeError` unless `requests` and `tokens` are at least 1.
  *
  * @category middleware
  * @since 0.1.0
  */
-export const make =
-  (options: Options): Llm.Middleware<RateLimiter.RateLimiterStore> =>
-  (llm) =>
+export const make = (options: Options): Llm.Middleware<RateLimiter.RateLimiterStore> => {
+  for (const name of ["requests", "tokens"] as const) {
+    const limit = options[name]
+    // A limit that was computed wrongly would be none.
+    if (limit !== undefined && !(limit >= 1)) throw new RangeError(`RateLimit.make: ${name} is ${limit}, not >= 1`)
+  }
+  return (llm) =>
     Effect.gen(function* () {
       const store = yield* RateLimiter.RateLimiterStore
       const estimator = yield* TokenEstimator.TokenEstimator
@@ -87,6 +92,7 @@ export const make =
       }
       return Llm.make((request, onDelta) => limited(llm, limits, modelOf(request), request, onDelta))
     })
+}
 
 interface Bucket {
   readonly limit: number

@@ -922,6 +922,15 @@ describe("a stream", () => {
     })
   )
 
+  it.effect("keeps the reason why it finished if a later event has none", () =>
+    Effect.gen(function* () {
+      const counts = { type: "message_delta", delta: { stop_reason: null }, usage: { output_tokens: 20 } }
+      const { response } = yield* stream(begin, spoken("Hi"), finish("max_tokens"), event(counts), done)
+      assert.strictEqual(response.finishReason, "length")
+      assert.strictEqual(response.tokens.outputTokens, 20)
+    })
+  )
+
   it.effect("ignores events, blocks and deltas that it does not know, and what comes behind its end", () =>
     Effect.gen(function* () {
       const { deltas, response } = yield* stream(

@@ -289,6 +289,9 @@ describe("a request", () => {
       const output = { name: "place", schema: Schema.Struct({ city: Schema.String }) }
       const { body } = yield* sentFor({ output })
       assert.deepStrictEqual(body["text"], { format: { type: "json_schema", name: "place", schema: weatherSchema } })
+      const list = yield* sentFor({ output: { name: "places", schema: Schema.Array(Schema.String) } })
+      assert.notProperty(list.body, "text")
+      assert.include(list.body["instructions"], `{"type":"array","items":{"type":"string"}}`)
       const strict = yield* sentFor({ output }, { strictOutput: true })
       const schema = { ...weatherSchema, additionalProperties: false }
       assert.deepStrictEqual(strict.body["text"], {

@@ -14,7 +14,9 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
+import * as Tracer from "effect/Tracer"
 import * as History from "../../src/History.ts"
+import * as JsonSchema from "../../src/internal/jsonSchema.ts"
 import * as Llm from "../../src/Llm.ts"
 import * as OpenAiLlm from "../../src/llm/OpenAiLlm.ts"
 import * as DeafServer from "../support/deafServer.ts"
@@ -245,6 +247,7 @@ describe("a request", () => {
         Weather.annotate(Tool.Strict, true),
         Tool.make("place", { parameters: Place }),
         Tool.make("now"),
+        Tool.make("later", { parameters: Schema.Struct({}) }),
         Tool.dynamic("mcp", { description: "Finds", parameters: raw }),
         Search()
       ]
@@ -256,6 +259,8 @@ describe("a request", () => {
         fn({ ...weather, parameters: { ...weatherSchema, additionalProperties: false }, strict: true }),
         fn({ name: "place", parameters: { ...weatherSchema, $defs: { PlaceEncoded: weatherSchema } } }),
         fn({ name: "now", parameters: { type: "object", properties: {}, additionalProperties: false } }),
+        // `Schema.Struct({})` takes any value but null; the API takes nothing but an object.
+        fn({ name: "later", parameters: { type: "object", properties: {} } }),
         fn({ name: "mcp", description: "Finds", parameters: raw })
       ])
       assert.notProperty(body, "tool_choice")
@@ -285,6 +290,27 @@ describe("a request", () => {
         type: "json_schema",
         json_schema: { name: "place", schema: weatherSchema }
       })
+    })
+  )
+
+  it.effect("asks OpenAI in words for an output that is no object, and other servers for its format", () =>
+    Effect.gen(function* () {
+      const Answer = Schema.Union([Schema.Struct({ city: Schema.String }), Schema.Struct({ river: Schema.String })])
+      for (const schema of [Answer, Schema.Array(Schema.String), Schema.String]) {
+        const output = { name: "place", schema }
+        for (const baseUrl of [undefined, "https://x.openai.azure.com/openai/v1"]) {
+          const { body } = yield* sentFor({ instructions: "Be kind", output }, { baseUrl, strictOutput: true })
+          assert.notProperty(body, "response_format")
+          const [system] = body["messages"] as ReadonlyArray<{ readonly content: string }>
+          assert.match(system!.content, /^Be kind\n\nGive the final answer as JSON only/)
+          assert.include(system!.content, JSON.stringify(JsonSchema.of(schema)))
+        }
+        const local = yield* sentFor({ output }, { baseUrl: "http://localhost:8080" })
+        assert.deepStrictEqual(local.body["response_format"], {
+          type: "json_schema",
+          json_schema: { name: "place", schema: JsonSchema.of(schema) }
+        })
+      }
     })
   )
 
@@ -438,6 +464,17 @@ describe("an answer", () => {
       const calls = ["", null, undefined].map((id) => ({ id, function: { name: "weather", arguments: "{}" } }))
       const { content } = yield* ask({ tool_calls: calls })
       assert.deepStrictEqual(content, [weather("call_1_0", {}), weather("call_1_1", {}), weather("call_1_2", {})])
+    })
+  )
+
+  it.effect("may have calls with one id", () =>
+    Effect.gen(function* () {
+      const calls = ["A", "B"].map((city) => ({
+        id: "a",
+        function: { name: "weather", arguments: JSON.stringify({ city }) }
+      }))
+      const { content } = yield* ask({ tool_calls: calls })
+      assert.deepStrictEqual(content, [weather("a", { city: "A" }), weather("a", { city: "B" })])
     })
   )
 
@@ -755,6 +792,39 @@ describe("a stream", () => {
     Effect.map(reasonOf(stream(done)), (reason) => assert.strictEqual(reason._tag, "InvalidResponseError"))
   )
 
+  it.effect.each([
+    ["no id", undefined, undefined, ["call_1_0", "call_1_1"]],
+    ["an empty id", "", "", ["call_1_0", "call_1_1"]],
+    ["one id", "a", "a", ["a", "a"]]
+  ] as const)("tells whole calls apart that have one index and %s", ([, first, second, [one, two]]) =>
+    Effect.gen(function* () {
+      const call = (id: string | undefined, args: string) => ({ index: 0, ...(id !== undefined && { id }), args })
+      const { joined, response } = yield* stream(
+        sse(
+          tools({ ...call(first, `{"city":`), name: "weather" }),
+          // Whoever repeats the name in each piece does not begin another call by it.
+          tools({ ...call(first, `"A"}`), name: "weather" }),
+          tools({ ...call(first, ""), name: "weather" }),
+          tools({ ...call(second, `{"city":"B"}`), name: "weather" }),
+          choice({}, "tool_calls")
+        ),
+        done
+      )
+      assert.deepStrictEqual(response.content, [weather(one, { city: "A" }), weather(two, { city: "B" })])
+      const deltas = joined.map((delta) => ("delta" in delta ? delta.delta : "")).join("")
+      assert.strictEqual(deltas, `{"city":"A"}{"city":"B"}`)
+    })
+  )
+
+  it.effect("has a call once that the server repeats as a whole", () =>
+    Effect.gen(function* () {
+      const whole = tools({ index: 0, id: "a", name: "weather", args: `{"city":"A"}` })
+      const { joined, response } = yield* stream(sse(whole, whole, choice({}, "tool_calls")), done)
+      assert.deepStrictEqual(response.content, [weather("a", { city: "A" })])
+      assert.deepStrictEqual(joined, [params("a", `{"city":"A"}`)])
+    })
+  )
+
   it.effect("may be a whole response to a server that knows no streams", () =>
     Effect.gen(function* () {
       const deltas: Array<Llm.Delta> = []
@@ -775,10 +845,24 @@ describe("a stream", () => {
     })
   )
 
+  it.effect("is not what a web page is that somebody answers with", () =>
+    Effect.gen(function* () {
+      const page = () => new Response("<html>Sign in</html>", { headers: { "content-type": "text/html" } })
+      const reason = yield* reasonOf(call(page, { onDelta: () => {} }))
+      assert.strictEqual(reason._tag, "InvalidResponseError")
+      assert.include(reason.message, "Sign in")
+    })
+  )
+
   it.effect.each([
     [{ error: { message: "Overloaded", type: "server_error" } }, "InternalProviderError"],
     [{ error: { message: "Upstream", code: 502 } }, "InternalProviderError"],
     [{ error: "out of memory" }, "InternalProviderError"],
+    // Older versions of vLLM, and OpenRouter in three ways.
+    [{ object: "error", message: "Boom", type: "InternalServerError", code: 500 }, "InternalProviderError"],
+    [{ error: { message: "Upstream", code: 429 }, ...choice({ content: "" }, "error") }, "RateLimitError"],
+    [{ choices: [{ ...choice({ content: "" }, "error").choices[0], error: { code: 502 } }] }, "InternalProviderError"],
+    [choice({}, "error"), "InternalProviderError"],
     [{ error: { message: "Slow down", type: "rate_limit_error" } }, "RateLimitError"],
     [{ error: { message: "Pay", code: "insufficient_quota" } }, "QuotaExhaustedError"],
     [{ error: { message: "Key", code: "invalid_api_key" } }, "AuthenticationError"],
@@ -1001,10 +1085,15 @@ describe("a failure", () => {
     })
   )
 
-  it.effect("within a success is a failure", () =>
+  it.effect.each([
+    { error: { message: "Upstream", code: 503 } },
+    { object: "error", message: "Upstream", type: "InternalServerError", param: null, code: 503 },
+    { choices: [{ ...answer({ content: "" }, "error").choices[0], error: { message: "Upstream", code: 503 } }] }
+  ])("within a success is a failure: %j", (body) =>
     Effect.gen(function* () {
-      const reason = yield* reasonOf(call(() => json({ error: { message: "Upstream", code: 503 } })))
+      const reason = yield* reasonOf(call(() => json(body)))
       assert.strictEqual(reason._tag, "InternalProviderError")
+      assert.include(reason.message, "Upstream")
     })
   )
 
@@ -1154,6 +1243,36 @@ describe("a failure", () => {
         }
         assert.strictEqual(server.requests[0]?.headers.authorization, `Bearer ${secret}`)
       }
+    })
+  )
+
+  it.effect("never holds what the URL of the server has in its query, nor does a span", () =>
+    Effect.gen(function* () {
+      const words = "No access with p4ss/word9, nor as p4ss%2Fword9, for the user.name1"
+      const body = JSON.stringify({ error: { message: words } })
+      // Some servers escape slashes.
+      const replies = clients.flatMap(() => [body, body.replaceAll("/", "\\/")])
+      const server = yield* OpenAiServer.make(...replies.map((body) => ({ status: 401, body })))
+      const spans: Array<Tracer.NativeSpan> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      for (const client of clients) {
+        const baseUrl = `${server.url}/v1?key=p4ss%2Fword9&user=user.name1`
+        const llm = yield* Effect.provide(OpenAiLlm.make({ model: "m", baseUrl }), yield* Layer.build(client))
+        const failing = Effect.flip(Effect.withTracer(llm.generate(request()), tracer))
+        const errors = [yield* failing, yield* failing]
+        const traced = spans.map(({ attributes, events, name }) => [name, ...attributes, ...events])
+        const shown = inspect([errors, traced], { depth: Infinity, showHidden: true })
+        assert.include(shown, "No access with")
+        assert.notMatch(shown, /p4ss|user\.name1/)
+      }
+      assert.lengthOf(spans, replies.length)
+      assert.strictEqual(server.requests[0]?.path, "/v1/chat/completions?key=p4ss%2Fword9&user=user.name1")
     })
   )
 

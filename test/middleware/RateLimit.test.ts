@@ -268,6 +268,13 @@ describe("a provider that asks to wait", () => {
   )
 })
 
+it("refuses limits that let nothing through, or everything", () => {
+  for (const limit of [0, -1, 0.5, Number.NaN]) {
+    assert.throws(() => RateLimit.make({ key: "test", requests: limit }), RangeError)
+    assert.throws(() => RateLimit.make({ key: "test", tokens: limit }), RangeError)
+  }
+})
+
 describe("a store that cannot be reached", () => {
   const unreachable = Effect.fail(
     new RateLimiter.RateLimiterError({ reason: new RateLimiter.RateLimitStoreError({ message: "unreachable" }) })

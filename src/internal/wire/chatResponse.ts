@@ -34,7 +34,15 @@ const Message = Schema.Struct({
 const Completion = Schema.Struct({
   model: maybe(Schema.String),
   choices: maybe(
-    Schema.Array(Schema.Struct({ message: maybe(Message), delta: maybe(Message), finish_reason: maybe(Schema.String) }))
+    Schema.Array(
+      Schema.Struct({
+        message: maybe(Message),
+        delta: maybe(Message),
+        finish_reason: maybe(Schema.String),
+        // OpenRouter, when the provider behind it fails.
+        error: maybe(Schema.Unknown)
+      })
+    )
   ),
   usage: maybe(
     Schema.Struct({
@@ -44,7 +52,12 @@ const Completion = Schema.Struct({
       completion_tokens_details: maybe(Schema.Struct({ reasoning_tokens: maybe(Schema.Finite) }))
     })
   ),
-  error: maybe(Schema.Unknown)
+  error: maybe(Schema.Unknown),
+  // Older versions of vLLM send an error in place of a chunk: its `object` is "error".
+  object: maybe(Schema.Unknown),
+  message: maybe(Schema.Unknown),
+  type: maybe(Schema.Unknown),
+  code: maybe(Schema.Unknown)
 })
 
 const decodeCompletion = Schema.decodeUnknownResult(Schema.fromJsonString(Completion))
@@ -96,7 +109,8 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
         return invalid(origin.scrub(`${decoded.failure.message}\nReceived: ${data.slice(0, 200)}`))
       }
       const completion = decoded.success
-      if (completion.error !== undefined && completion.error !== null) return HttpAiError.fromBody(origin, completion)
+      const problem = problemOf(completion)
+      if (problem !== undefined) return HttpAiError.fromBody(origin, problem)
       usage = completion.usage ?? usage
       model = completion.model ?? model
       const choice = completion.choices?.[0]
@@ -124,6 +138,16 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
     }
   }
 }
+
+/** What says that the model failed, if that is what a server says. */
+const problemOf = (completion: typeof Completion.Type): unknown => {
+  const choice = completion.choices?.[0]
+  if (isPresent(completion.error) || completion.object === "error") return completion
+  if (isPresent(choice?.error)) return choice
+  return choice?.finish_reason === "error" ? { error: "The model stopped because of an error" } : undefined
+}
+
+const isPresent = (u: unknown): boolean => u !== undefined && u !== null
 
 const isCall = (part: { readonly type: string }): boolean => part.type === "tool-call"
 

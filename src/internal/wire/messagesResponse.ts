@@ -190,7 +190,7 @@ export const make = (options: HttpLlm.AnswerOptions): HttpLlm.Answer => {
         case "content_block_delta":
           return readDelta(event.index, event.delta)
         case "message_delta": {
-          finish = event.delta.stop_reason ?? undefined
+          finish = event.delta.stop_reason ?? finish
           readUsage(event.usage)
           break
         }
