@@ -138,6 +138,7 @@ export const make = (
   require("maxBytes", maxBytes >= 1, "must be at least 1")
   require("ttl", ttl > 0, "must be positive")
   const lanes = new Map<string, Lane>()
+  const recent = makeRecent()
   /** Whoever was used before this time has expired. */
   const aliveSince = Effect.map(Clock.currentTimeMillis, (now) => Math.max(0, Math.floor(now - ttl) + 1))
 
@@ -171,14 +172,15 @@ export const make = (
     const { createdAt, document, revision, usedAt } = stored
     const expired = (yield* Clock.currentTimeMillis) - usedAt >= ttl
     if (expired) return { id, history: Histories.empty, revision, createdAt: undefined }
-    return { id, history: yield* decode(id, document), revision, createdAt }
+    return { id, history: recent.get(id, revision) ?? (yield* decode(id, document)), revision, createdAt }
   })
 
   const save: Session["Service"]["save"] = Effect.fnUntraced(function* ({ createdAt, id, revision }, history) {
-    const document = yield* encodeWithin(maxBytes, id, history)
+    const { document, kept } = yield* encodeWithin(maxBytes, id, history)
     const usedAt = yield* Clock.currentTimeMillis
     const next = { id, revision: yield* newRevision, createdAt: createdAt ?? usedAt, usedAt, document }
     if (!(yield* store.write(next, revision))) return yield* fail(id, new Conflict())
+    recent.set(id, next.revision, kept)
   })
 
   const sessions: Session["Service"] = {
@@ -195,6 +197,28 @@ export const make = (
     Effect.repeat(Schedule.spaced(ttl))
   )
   return Effect.as(Effect.forkScoped(removeExpired), sessions)
+}
+
+/**
+ * The conversations that were stored last, at most 64: what is unchanged in the store need not be decoded, and the next
+ * run goes on with what the context window of the last one has sent.
+ */
+const makeRecent = () => {
+  const known = new Map<string, { readonly revision: string; readonly history: History }>()
+  return {
+    get: (id: string, revision: string): History | undefined => {
+      const found = known.get(id)
+      return found?.revision === revision ? found.history : undefined
+    },
+    set: (id: string, revision: string, history: History): void => {
+      known.delete(id)
+      known.set(id, { revision, history })
+      for (const oldest of known.keys()) {
+        if (known.size <= 64) break
+        known.delete(oldest)
+      }
+    }
+  }
 }
 
 /** Runs an effect as the holder of a session. */
@@ -236,7 +260,7 @@ const sizeOf = (messages: Iterable<{ readonly content: string | ReadonlyArray<un
 /** The document of a conversation, without its oldest turns if it would be too large with them. */
 const encodeWithin = Effect.fnUntraced(function* (maxBytes: number, id: string, history: History) {
   const document = yield* encode(id, history)
-  if (bytesOf(document) <= maxBytes) return document
+  if (bytesOf(document) <= maxBytes) return { document, kept: history }
   let bytes = bytesOf({ ...document, messages: [] })
   let turns = 0
   for (const message of document.messages.toReversed()) {
@@ -244,7 +268,10 @@ const encodeWithin = Effect.fnUntraced(function* (maxBytes: number, id: string, 
     if (bytes > maxBytes) break
     if (message.role === "user") turns++
   }
-  if (turns > 0) return yield* encode(id, Histories.takeTurns(history, turns))
+  if (turns > 0) {
+    const kept = Histories.takeTurns(history, turns)
+    return { document: yield* encode(id, kept), kept }
+  }
   const newest = yield* encode(id, Histories.takeTurns(history, 1))
   return yield* fail(id, new TooLarge({ bytes: bytesOf(newest), maxBytes }))
 })

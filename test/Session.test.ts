@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Agent from "effect-agent-runtime/Agent"
 import * as AgentError from "effect-agent-runtime/AgentError"
+import * as ContextWindow from "effect-agent-runtime/ContextWindow"
 import * as History from "effect-agent-runtime/History"
 import * as Llm from "effect-agent-runtime/Llm"
 import * as Session from "effect-agent-runtime/Session"
@@ -84,6 +85,20 @@ describe("run", () => {
         llm.requests.map((request) => request.history.length),
         [1, 3, 1]
       )
+    })
+  )
+
+  it.effect("goes on with the summary of the last run, instead of paying for another", () =>
+    Effect.gen(function* () {
+      const chat = Agent.make("chat", { contextWindow: ContextWindow.summarize(1000) })
+      const isSummary = (request: Llm.LlmRequest) => request.instructions.includes("summar")
+      const llm = ScriptedLlm.make([], (request) => (isSummary(request) ? "They talked." : "ok"))
+      const talk = (prompt: string) =>
+        Effect.map(Session.run(chat, { id: "ada", prompt }), ({ usage }) => usage.modelCalls)
+      yield* Effect.gen(function* () {
+        const calls = yield* Effect.forEach(["word ".repeat(600), "word ".repeat(600), "Hi", "Ho"], talk)
+        assert.deepStrictEqual(calls, [1, 2, 1, 1])
+      }).pipe(Effect.provide([memory, provided(llm)]))
     })
   )
 

@@ -87,7 +87,7 @@ export const make = (dialect: Dialect): Effect.Effect<Llm.Llm["Service"], never,
     const connection: Connection = {
       dialect,
       // A request ends with the scope of its call, however that ends.
-      client: HttpClient.withScope(url.includes("?") ? withoutQuery(client) : client),
+      client: HttpClient.withScope(discreet(url.includes("?") ? withoutQuery(client) : client)),
       template: HttpClientRequest.post(url, { headers }),
       origin: HttpAiError.origin(dialect.provider, url, apiKey),
       firstByteTimeout: Duration.fromInputUnsafe(dialect.firstByteTimeout ?? "5 minutes"),
@@ -105,6 +105,9 @@ export const make = (dialect: Dialect): Effect.Effect<Llm.Llm["Service"], never,
       )
     )
   })
+
+/** Keeps traces at home: providers know no trace headers. */
+const discreet = HttpClient.transformResponse(Effect.provideService(HttpClient.TracerPropagationEnabled, false))
 
 /** Keeps the query out of spans: some servers have the key there. */
 const withoutQuery = HttpClient.transformResponse(Effect.provideService(UrlParams.CurrentRedactedNames, [/^/]))

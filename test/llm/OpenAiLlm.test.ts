@@ -1273,6 +1273,8 @@ describe("a failure", () => {
       }
       assert.lengthOf(spans, replies.length)
       assert.strictEqual(server.requests[0]?.path, "/v1/chat/completions?key=p4ss%2Fword9&user=user.name1")
+      // What the trace is called is nothing to the provider.
+      for (const { headers } of server.requests) assert.doesNotHaveAnyKeys(headers, ["traceparent", "b3"])
     })
   )
 
