@@ -10,12 +10,12 @@
  *
  * - *Repeat*: a call that has already succeeded, with no new effect since. Two calls are the same when tool and
  *   canonical arguments are: key order never matters, numbers count by value. A tool not marked
- *   `Tool.Readonly` that succeeds with arguments never seen before is a new effect, and so is a {@link Repeatable}
- *   one that succeeds with a new result. So reading a file again after editing it is fine, while A-A and A-B-A-B are
- *   not.
+ *   `Tool.Readonly` that succeeds with arguments never seen before is a new effect. So is each success of a
+ *   {@link Repeatable} one, which moves something on, unless it only reads: then only a new result is. So reading a
+ *   file again after editing it is fine, while A-A and A-B-A-B are not.
  * - *Failing*: the same call that has failed `maxFailures` times in a row.
- * - *Same error*: a tool that has failed in `maxSameError` turns in a row with the same error, whatever the arguments.
- *   After each time the model was told so, arguments that it has not tried before get one more chance.
+ * - *Same error*: a tool that has failed in `maxSameError` turns in a row with the same error, whatever the arguments
+ *   and what of them the error repeats. After each time the model was told so, arguments that it has not tried before get one more chance.
  *
  * A call that succeeds for the first time is progress: the ladder and the failure counts start again. A result is only
  * given again while it is fresh: once any other call may have changed something, the answer is a refusal instead.
@@ -123,7 +123,7 @@ export interface State {
   readonly calls: Map<string, CallRecord>
   /** What is remembered of tools; made with the first failure. */
   tools: Map<string, ToolRecord> | undefined
-  /** The last results of repeatable calls; made with the first. */
+  /** The last results of repeatable calls that only read; made with the first. */
   polls: Map<string, { result: unknown }> | undefined
   /** Counts new effects. A success is repeated only while no new effect has happened since. */
   effects: number
@@ -141,6 +141,12 @@ export interface State {
   kind: LoopKind
 }
 
+/** How a call ended. */
+interface Outcome {
+  readonly isFailure: boolean
+  readonly result: unknown
+}
+
 /** What is remembered of one call. */
 interface CallRecord {
   /** `effects` when the call last succeeded; -1 before. */
@@ -156,7 +162,9 @@ interface CallRecord {
 
 /** What is remembered of one tool. */
 interface ToolRecord {
+  /** The last error, and the call that had it. */
   error: string
+  key: string
   result: unknown
   /** Turns in a row that ended with `error`, and the last of them. */
   sameErrors: number
@@ -167,7 +175,13 @@ interface ToolRecord {
 }
 
 /**
- * Marks a tool that is meant to be called again and again with the same arguments, such as a status poll.
+ * Marks a tool that is meant to be called again and again with the same arguments: a status poll, a scroll, a step of a
+ * debugger.
+ *
+ * **Details**
+ *
+ * Such calls are never blamed. Each success counts as a new effect, so that a look at the screen between two scrolls
+ * is no repeat. A poll changes nothing: mark it `Tool.Readonly` too, and only what it newly reports counts.
  *
  * **Example**
  *
@@ -175,7 +189,8 @@ interface ToolRecord {
  * import * as Tool from "effect/ai/Tool"
  * import * as LoopDetector from "effect-agent-runtime/LoopDetector"
  *
- * const JobStatus = Tool.make("job_status").annotate(LoopDetector.Repeatable, true)
+ * const JobStatus = Tool.make("job_status").annotate(LoopDetector.Repeatable, true).annotate(Tool.Readonly, true)
+ * const ScrollDown = Tool.make("scroll_down").annotate(LoopDetector.Repeatable, true)
  * ```
  *
  * @category annotations
@@ -326,7 +341,10 @@ export const keyOf = (rule: Rule | undefined, tool: string, params: unknown): st
  * @since 0.1.0
  */
 export const observe = (self: LoopDetector, state: State, call: Call): Verdict => {
-  if (call.repeatable === true) return "allow"
+  if (call.repeatable === true) {
+    if (call.readOnly !== true) state.changing++
+    return "allow"
+  }
   const record = recall(state.calls, call.key, self.window, newCallRecord)
   const tool = state.tools?.get(call.tool)
   const kind = blame(self, state, record, tool)
@@ -368,14 +386,9 @@ const isFresh = (state: State, record: CallRecord, kind: LoopKind): boolean =>
  * @category operations
  * @since 0.1.0
  */
-export const settle = (
-  self: LoopDetector,
-  state: State,
-  call: Call,
-  outcome: { readonly isFailure: boolean; readonly result: unknown }
-): void => {
+export const settle = (self: LoopDetector, state: State, call: Call, outcome: Outcome): void => {
   if (call.repeatable === true) {
-    if (!outcome.isFailure) reported(self, state, call, outcome.result)
+    settleRepeatable(self, state, call, outcome)
     return
   }
   const record = state.calls.get(call.key) ?? recall(state.calls, call.key, self.window, newCallRecord)
@@ -397,8 +410,15 @@ export const settle = (
   record.freshAt = state.changes
 }
 
-/** A repeatable call succeeded. If it has something new to say, other calls may have too. */
-const reported = (self: LoopDetector, state: State, call: Call, result: unknown): void => {
+/** Once a repeatable call has moved something on or has something new to say, other calls may say more too. */
+const settleRepeatable = (self: LoopDetector, state: State, call: Call, { isFailure, result }: Outcome): void => {
+  if (call.readOnly !== true) state.changing--
+  if (isFailure) return
+  if (call.readOnly !== true) {
+    state.changes++
+    state.effects++
+    return
+  }
   const polls = (state.polls ??= new Map())
   const isNew = !polls.has(call.key)
   const poll = recall(polls, call.key, self.window, () => ({ result }))
@@ -412,17 +432,43 @@ const isSame = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b
 const failed = (self: LoopDetector, state: State, call: Call, record: CallRecord): void => {
   const tool = recall((state.tools ??= new Map()), call.tool, self.window, newToolRecord)
   const error = canonical(record.result)
-  const isAgain = tool.failedAt === state.progress && tool.error === error
+  const isAgain = tool.failedAt === state.progress && isSameError(tool, { error, key: call.key })
   // Calls of one turn were made before the model could learn from any of them.
   if (!isAgain) tool.sameErrors = 1
   else if (tool.turn !== call.turn) tool.sameErrors++
   tool.error = error
+  tool.key = call.key
   tool.result = record.result
   tool.turn = call.turn
   tool.failedAt = state.progress
   tool.told = false
   record.failures = record.failedAt === state.progress ? record.failures + 1 : 1
   record.failedAt = state.progress
+}
+
+interface Failure {
+  readonly error: string
+  readonly key: string
+}
+
+/** Longer errors are logs rather than messages: they are compared as they are. */
+const longestMessage = 2000
+
+/** Errors are the same if they differ only in words that the arguments hold: "no file a" of a and "no file b" of b. */
+const isSameError = (a: Failure, b: Failure): boolean => {
+  if (a.error === b.error) return true
+  if (Math.max(a.error.length, b.error.length) > longestMessage) return false
+  const echoes = new Set([...words(argumentsIn(a.key)), ...words(argumentsIn(b.key))])
+  const gist = ({ error }: Failure) => words(error).filter((word) => !echoes.has(word))
+  return gist(a).join() === gist(b).join()
+}
+
+const words = (text: string): ReadonlyArray<string> => text.match(/[\p{L}\p{N}_]+/gu) ?? []
+
+/** The beginning of what follows the tool's name in a key, without the names of members. */
+const argumentsIn = (key: string): string => {
+  const start = key.indexOf(":")
+  return key.slice(start, start + longestMessage).replaceAll(/"[^"\\]*":/g, "")
 }
 
 const newCallRecord = (): CallRecord => ({
@@ -437,6 +483,7 @@ const newCallRecord = (): CallRecord => ({
 
 const newToolRecord = (): ToolRecord => ({
   error: "",
+  key: "",
   result: undefined,
   sameErrors: 0,
   turn: -1,

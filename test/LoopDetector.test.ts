@@ -115,7 +115,7 @@ describe("a result", () => {
           const verdict = LoopDetector.observe(detector, state, call)
           const running = Array.from(allowed.keys())
           const runs = running.some((other) => other.key === key)
-          const changing = running.some((other) => other.readOnly !== true && other.repeatable !== true)
+          const changing = running.some((other) => other.readOnly !== true)
           if (verdict === "allow") allowed.set(call, outcome)
           else if (state.kind === "repeat" && !runs) {
             assert.strictEqual(verdict, freshAt.get(key) === changes && !changing ? "replay" : "refuse")
@@ -125,7 +125,7 @@ describe("a result", () => {
           LoopDetector.settle(detector, state, call, outcome)
           const isNews = reported.get(call.key) !== outcome.result
           if (outcome.isFailure) continue
-          if (call.repeatable === true ? isNews : call.readOnly !== true) changes++
+          if (call.readOnly !== true || (call.repeatable === true && isNews)) changes++
           reported.set(call.key, outcome.result)
           freshAt.set(call.key, changes)
         }
@@ -248,7 +248,9 @@ describe("a repeated call", () => {
   })
 
   it("is no loop after a poll has reported something new", () => {
-    const rules = new Map([["poll", rule((tool) => tool.annotate(LoopDetector.Repeatable, true))]])
+    const rules = new Map([
+      ["poll", rule((tool) => tool.annotate(LoopDetector.Repeatable, true).annotate(Tool.Readonly, true))]
+    ])
     const read = step("read", "file")
     const poll = (result: string) => step("poll", {}, { isFailure: false, result })
     assert.deepStrictEqual(about(standard, [poll("busy"), read, poll("busy"), read, poll("done"), read, read], rules), [
@@ -260,6 +262,19 @@ describe("a repeated call", () => {
       "allow",
       "replay"
     ])
+  })
+
+  it("is no loop after a repeatable call that may have changed something, whatever it says", () => {
+    const rules = new Map([
+      ["scroll", rule((tool) => tool.annotate(LoopDetector.Repeatable, true))],
+      ["look", rule((tool) => tool.annotate(Tool.Readonly, true))]
+    ])
+    const [scroll, look] = [step("scroll"), step("look")]
+    assert.deepStrictEqual(about(standard, [look, scroll, look, scroll, look], rules), repeat(5, "allow"))
+    assert.strictEqual(about(standard, [scroll, look, look], rules)[2], "replay")
+    assert.strictEqual(about(standard, [look, step("scroll", {}, failed()), look], rules)[2], "replay")
+    // What it shows at the time is not known yet.
+    assert.deepStrictEqual(Laws.verdicts(standard, [[look], [scroll, look]], rules)[1], ["allow", "refuse"])
   })
 
   it("is caught within a turn, while the first still runs", () => {
@@ -317,6 +332,33 @@ describe("a failing call", () => {
     // Another tool is not to blame, and its progress forgives.
     const steps = [...[1, 2, 3].map((n) => failing(n)), step("read"), ...[4, 5, 6, 7].map((n) => failing(n))]
     assert.deepStrictEqual(about(detector, steps), [...repeat(7, "allow"), "replay"])
+  })
+})
+
+describe("an error", () => {
+  const detector = LoopDetector.make({ maxSameError: 3 })
+  const verdict = (failures: ReadonlyArray<readonly [params: unknown, error: unknown]>) =>
+    about(detector, [
+      ...failures.map(([params, error]) => step("open", params, failed(error))),
+      step("open", "other")
+    ]).at(-1)
+
+  it("is the same if only what it repeats of the arguments differs", () => {
+    const paths = ["a.ts", "src/a.ts", "src/no such/b.ts"]
+    assert.strictEqual(verdict(paths.map((path) => [{ path }, `no such file: '${path}'`])), "replay")
+    assert.strictEqual(verdict([7, 8, 9].map((id) => [{ id }, { code: 7, message: `no ${id}` }])), "replay")
+    assert.strictEqual(verdict(["{", "{a", "{b"].map((text) => [text, `${text} is not JSON`])), "replay")
+  })
+
+  it("is another if it says something else", () => {
+    const fields = ["name", "zip", "city"]
+    const params = (i: number) => ({ name: "Kim", zip: i, city: "Linz" })
+    assert.strictEqual(verdict(fields.map((field, i) => [params(i), `${field} is missing`])), "allow")
+    assert.strictEqual(verdict([3, 2, 1].map((left, i) => [{ attempt: `x${i}` }, `${left} errors`])), "allow")
+    // The end of a long log may be what matters.
+    const log = "compiling\n".repeat(300)
+    assert.strictEqual(verdict(["a", "b", "c"].map((path) => [{ path }, `${log}${path} failed`])), "allow")
+    assert.strictEqual(verdict(["a", "b", "c"].map((path) => [{ path }, log])), "replay")
   })
 })
 

@@ -14,7 +14,7 @@ const detector = LoopDetector.make({ maxFailures: 5, replays: 1, refusals: 3 })
 
 /** The tools that are not like others, by name. */
 const rules = new Map([
-  ["poll", LoopDetector.rule(Tool.make("poll").annotate(LoopDetector.Repeatable, true))],
+  ["poll", LoopDetector.rule(Tool.make("poll").annotate(LoopDetector.Repeatable, true).annotate(Tool.Readonly, true))],
   ["read", LoopDetector.rule(Tool.make("read").annotate(Tool.Readonly, true))]
 ])
 

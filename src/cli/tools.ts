@@ -43,7 +43,9 @@ export const CurrentTime = Tool.make("current_time", {
   success: Schema.Struct({ time: Schema.String }),
   failure: UnknownTimeZone,
   failureMode: "return"
-}).annotate(LoopDetector.Repeatable, true)
+})
+  .annotate(LoopDetector.Repeatable, true)
+  .annotate(Tool.Readonly, true)
 
 export const toolkit = Toolkit.make(Calculator, CurrentTime)
 
