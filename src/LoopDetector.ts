@@ -15,7 +15,8 @@
  *   file again after editing it is fine, while A-A and A-B-A-B are not.
  * - *Failing*: the same call that has failed `maxFailures` times in a row.
  * - *Same error*: a tool that has failed in `maxSameError` turns in a row with the same error, whatever the arguments
- *   and what of them the error repeats. After each time the model was told so, arguments that it has not tried before get one more chance.
+ *   and what of them the error repeats. After each time the model was told so, arguments that it has not tried before
+ *   get one more chance.
  *
  * A call that succeeds for the first time is progress: the ladder and the failure counts start again. A result is only
  * given again while it is fresh: once any other call may have changed something, the answer is a refusal instead.

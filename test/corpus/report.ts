@@ -112,11 +112,13 @@ export const report = (): string => {
   const harmless = outcomes.filter(
     ({ isDisturbed, isNoticed, trace }) => isNoticed && !isDisturbed && labelOf(trace) === "work"
   )
+  const { disturbed, found } = score(outcomes)
   return [
     `${corpus.length} traces of ${shapes(() => true).size} shapes with ${calls} calls: ${loops} loops and `
       + `${corpus.length - loops} runs that work. ${corpus.filter(isByForm).length} of them can be told by form.`,
     comparison(),
-    `Ours answered ${harmless.length} traces of work with a harmless replay.`,
+    `Ours answered ${harmless.length} traces of work with harmless replays only. As false alarms they would make its precision `
+      + `${share(found / (found + disturbed + harmless.length))}.`,
     "### What can be told by form",
     `How many traces of each shape ours, exact matching with sorted keys, and counting to three get right.`,
     shapeTable(isByForm),
