@@ -1,11 +1,12 @@
 /**
  * Writes docs/api.md: every public module with what it is, and its exports by category with their first sentence, read
- * from the doc comments of src. `node docs/build.ts --check` fails when the file is not up to date.
+ * from the doc comments of src. Writes docs/agent-runtime.schema.json: the JSON Schema of configuration files, for
+ * editors. `node docs/build.ts --check` fails when a file is not up to date.
  */
 import { globSync, readFileSync, writeFileSync } from "node:fs"
+import * as RuntimeConfig from "../src/RuntimeConfig.ts"
 
 const root = new URL("../", import.meta.url)
-const target = new URL("docs/api.md", root)
 
 interface Export {
   readonly name: string
@@ -46,17 +47,21 @@ const render = (module: string): string => {
 
 const modules = globSync("**/*.ts", { cwd: new URL("src/", root) })
   .map((file) => file.replace(/\.ts$/, ""))
-  .filter((module) => !/^(internal|cli)\/|(^|\/)index$/.test(module))
+  .filter((module) => !/^(internal|cli|config)\/|(^|\/)index$/.test(module))
   .toSorted()
 
 const page = `# API\n\nMade from the doc comments by \`npm run docs\`.\n\n${modules.map(render).join("\n\n")}\n`
 
-if (process.argv.includes("--check")) {
-  const current = readFileSync(target, "utf8")
-  if (current !== page) {
-    process.stderr.write("docs/api.md is not up to date: run `npm run docs`\n")
+const files = {
+  "docs/api.md": page,
+  "docs/agent-runtime.schema.json": `${JSON.stringify(RuntimeConfig.jsonSchema(), null, 2)}\n`
+}
+
+for (const [name, text] of Object.entries(files)) {
+  const file = new URL(name, root)
+  if (!process.argv.includes("--check")) writeFileSync(file, text)
+  else if (readFileSync(file, "utf8") !== text) {
+    process.stderr.write(`${name} is not up to date: run \`npm run docs\`\n`)
     process.exitCode = 1
   }
-} else {
-  writeFileSync(target, page)
 }

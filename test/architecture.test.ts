@@ -34,12 +34,23 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [12, ["internal/workflowStep"]],
   [13, ["Workflow"]],
   // edges
-  [14, ["AgentTelemetry", "McpToolbox", "RuntimeConfig", "cli/*", "llm/*", "middleware/*", "session/*", "testing/*"]],
-  [15, ["index"]]
+  [14, ["AgentTelemetry", "McpToolbox", "cli/*", "llm/*", "middleware/*", "session/*", "testing/*"]],
+  // what brings the edges together
+  [15, ["config/tomlPositions"]],
+  [16, ["config/document"]],
+  [17, ["config/shape"]],
+  [18, ["config/overlay", "config/problems", "config/schema"]],
+  [19, ["config/models", "config/observe"]],
+  [20, ["config/agents"]],
+  [21, ["RuntimeConfig"]],
+  [22, ["index"]]
 ]
 
 /** What may be imported besides `effect/*` and relative modules. */
-const packages: Readonly<Record<string, RegExp>> = { "cli/*": /^(@effect\/platform-node\/|node:)/ }
+const packages: Readonly<Record<string, RegExp>> = {
+  "cli/*": /^(@effect\/platform-node\/|node:)/,
+  "config/document": /^(smol-toml|yaml)$/
+}
 
 interface Import {
   readonly specifier: string
