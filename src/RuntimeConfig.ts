@@ -17,8 +17,10 @@ import * as Path from "effect/Path"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import * as Agent from "./Agent.ts"
 import type { AgentError } from "./AgentError.ts"
 import type { AgentEvent } from "./AgentEvent.ts"
@@ -29,6 +31,8 @@ import * as Observe from "./config/observe.ts"
 import * as Overlay from "./config/overlay.ts"
 import * as Problems from "./config/problems.ts"
 import { ConfigFile } from "./config/schema.ts"
+import * as EventHub from "./EventHub.ts"
+import { CurrentRun } from "./internal/currentRun.ts"
 import * as Llm from "./Llm.ts"
 import * as ModelRegistry from "./llm/ModelRegistry.ts"
 
@@ -275,6 +279,17 @@ export interface Options<Tools extends Record<string, Tool.Any> = {}, E = never,
 }
 
 /**
+ * An agent of a configuration, and the services that its runs need: its model, and the handlers of its tools.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ReadyAgent<out E = never> {
+  readonly agent: Agent.Agent<string, string, E>
+  readonly services: Context.Context<Llm.Llm>
+}
+
+/**
  * The agents of a configuration, with all that they need.
  *
  * @category models
@@ -282,6 +297,8 @@ export interface Options<Tools extends Record<string, Tool.Any> = {}, E = never,
  */
 export interface Agents<Tools extends Record<string, Tool.Any> = {}> {
   readonly names: ReadonlyArray<string>
+  /** An agent, for all that takes one, and the services that its runs need (`Effect.provideContext`). */
+  readonly get: (name: string) => Effect.Effect<ReadyAgent<Tool.HandlerError<Tools[keyof Tools]>>, UnknownAgent>
   /** Runs an agent, see `Agent.run`. */
   readonly run: (
     name: string,
@@ -407,38 +424,39 @@ const make = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
   )
   const layers = Object.fromEntries(Array.from(models, ([name, llm]) => [name, Layer.succeed(Llm.Llm, llm)]))
   const registry = yield* Layer.build(ModelRegistry.layer(layers, wanted[0] ?? ""))
-  const services = yield* Effect.context<Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]>>()
-  const ready = yield* AgentFactory.build(source, names, Context.merge(services, registry))
+  const captured = yield* Effect.context<Tool.HandlersFor<Tools> | Tool.HandlerServices<Tools[keyof Tools]>>()
+  // What belongs to whoever runs an agent is not the layer's.
+  const callers = [CurrentRun, EventHub.EventHub, Scope.Scope, Tracer.ParentSpan] as const
+  const services = Context.omit(...callers)(Context.merge(captured, registry))
+  const ready = yield* AgentFactory.build(source, names, services)
 
   const slots = config.settings.workflow?.max_concurrent
   const semaphore = slots === undefined ? undefined : yield* Semaphore.make(slots)
-  const find = (name: string) => {
-    const found = ready.get(name)
+  const get: Agents<Tools>["get"] = (name) => {
+    // How runs fail by tools is known by the toolkit.
+    const found = ready.get(name) as ReadyAgent<Tool.HandlerError<Tools[keyof Tools]>> | undefined
     return found === undefined ? Effect.fail(new UnknownAgent({ name, known: names })) : Effect.succeed(found)
   }
   const agents: Agents<Tools> = {
     names,
+    get,
     run: (name, input) => {
-      // How a run fails by its tools is known by the toolkit.
-      const run = Effect.flatMap(find(name), ({ agent, context }) =>
-        Effect.updateContext(Agent.run(agent, input), (caller: Context.Context<never>) =>
-          Agent.withCaller(context, caller)
-        )
-      ) as ReturnType<Agents<Tools>["run"]>
+      const run = Effect.flatMap(get(name), ({ agent, services }) =>
+        Effect.provideContext(Agent.run(agent, input), services)
+      )
       return semaphore === undefined ? run : semaphore.withPermit(run)
     },
     stream: (name, input) => {
-      // As in `run`.
       const run = Stream.unwrap(
-        Effect.map(find(name), ({ agent, context }) =>
-          Stream.updateContext(Agent.stream(agent, input), (caller: Context.Context<never>) =>
-            Agent.withCaller(context, caller)
-          )
-        )
-      ) as ReturnType<Agents<Tools>["stream"]>
+        Effect.map(get(name), ({ agent, services }) => Stream.provideContext(Agent.stream(agent, input), services))
+      )
       if (semaphore === undefined) return run
-      const permit = Effect.acquireRelease(semaphore.take(1), () => semaphore.release(1))
-      return Stream.unwrap(Effect.as(permit, run))
+      return Stream.unwrap(
+        Effect.as(
+          Effect.acquireRelease(semaphore.take(1), () => semaphore.release(1)),
+          run
+        )
+      )
     }
   }
   return agents

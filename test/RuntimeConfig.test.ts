@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
+import * as Agent from "effect-agent-runtime/Agent"
+import * as EventHub from "effect-agent-runtime/EventHub"
 import * as RuntimeConfig from "effect-agent-runtime/RuntimeConfig"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import * as Tool from "effect/ai/Tool"
@@ -312,6 +314,33 @@ describe("an agent of a file", () => {
       assert.strictEqual(result.usage.toolCalls, 1)
       const events = yield* Stream.runCollect(bots.stream("maths", "5 + 3?"))
       assert.strictEqual(events.at(-1)?._tag, "RunCompleted")
+    })
+  )
+
+  it.effect("stops when its stream is closed, and publishes to the hub of whoever runs it", () =>
+    Effect.gen(function* () {
+      const interrupted = yield* Deferred.make<void>()
+      const house = ScriptedLlm.layer([], () =>
+        Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined))
+      )
+      const { bots } = yield* start({ agents: { a: {} } }, { models: { house }, defaultModel: "house" })
+      const { take } = yield* EventHub.subscribe()
+      yield* Stream.runDrain(Stream.take(bots.stream("a", "x"), 3))
+      yield* Deferred.await(interrupted)
+      const events = yield* take
+      assert.strictEqual(events.at(-1)?._tag, "RunInterrupted")
+    }).pipe(Effect.provide(EventHub.layer()))
+  )
+
+  it.effect("is a value, for all that takes an agent", () =>
+    Effect.gen(function* () {
+      const { bots } = yield* start({
+        ...scripted(calculate("add", 1, 2), "3"),
+        agents: { a: { tools: ["calculator"] } }
+      })
+      const { agent, services } = yield* bots.get("a")
+      const result = yield* Effect.provideContext(Agent.run(agent, "x"), services)
+      assert.strictEqual(result.text, "3")
     })
   )
 

@@ -17,15 +17,25 @@ export interface State {
 
 export const initial: State = { open: undefined, calls: [], model: undefined }
 
-/** The next piece of text, and the state behind it. `color` allows ANSI escapes. */
+export interface Options {
+  /** Whether ANSI escapes are allowed. */
+  readonly color: boolean
+  /** A single run is shown with its turns and its answer; in a chat the answer is what was streamed. */
+  readonly style: "run" | "chat"
+}
+
+/** The next piece of text, and the state behind it. */
 export const step =
-  (color: boolean) =>
+  ({ color, style }: Options) =>
   (state: State, event: AgentEvent): readonly [State, ReadonlyArray<string>] => {
+    const isNested = event.parentRunId !== undefined
+    if (isNested && !shownOfSubAgents.has(event._tag)) return [state, []]
+    const indent = isNested ? `    ${printable(event.agent)} ` : "  "
     const paint = color ? painted : plain
     const line = (text: string, next: Partial<State> = {}) =>
       [{ ...state, ...next, open: undefined }, [`${state.open === undefined ? "" : "\n"}${text}\n`]] as const
     const toolLine = (mark: string, shade: Color, id: string, name: string, value: unknown, calls = state.calls) =>
-      line(`  ${paint(shade, mark)} ${printable(name)} #${calls.indexOf(id) + 1} ${brief(value)}`, { calls })
+      line(`${indent}${paint(shade, mark)} ${printable(name)} #${calls.indexOf(id) + 1} ${brief(value)}`, { calls })
     const piece = (open: "text" | "reasoning", delta: string) => {
       const start = state.open === open ? "" : state.open === undefined ? "  " : "\n  "
       const text = printable(delta).replaceAll("\n", "\n  ")
@@ -34,11 +44,11 @@ export const step =
 
     switch (event._tag) {
       case "TurnStarted":
-        return line(paint("dim", `Turn ${event.turn}`))
+        return style === "chat" ? [state, []] : line(paint("dim", `Turn ${event.turn}`))
       case "ContextPruned": {
         const { after, before, window } = event
         const what = `${window}: ${before.tokens} → ${after.tokens} tokens, ${before.messages} → ${after.messages} messages`
-        return line(`  ${paint("yellow", "✂")} ${printable(what)}`)
+        return line(`${indent}${paint("yellow", "✂")} ${printable(what)}`)
       }
       case "TextDelta":
         return piece("text", event.delta)
@@ -57,8 +67,9 @@ export const step =
       case "ToolCallFailed":
         return toolLine("✗", "red", event.id, event.name, event.result)
       case "LoopDetected":
-        return line(`  ${paint("yellow", "↻")} ${printable(event.name)} ${brief(event.message)}`)
+        return line(`${indent}${paint("yellow", "↻")} ${printable(event.name)} ${brief(event.message)}`)
       case "RunCompleted": {
+        if (style === "chat") return line(paint("dim", `  ${summary(event, state.model)}`))
         const answer = `\n${paint("bold", `Answer: ${printable(event.text)}`)}`
         return line(`${answer}\n${paint("dim", summary(event, state.model))}`)
       }
@@ -68,6 +79,15 @@ export const step =
         return [state, []]
     }
   }
+
+/** What is shown of the runs that a tool started: their calls, not their answers, which are results of the tool. */
+const shownOfSubAgents: ReadonlySet<AgentEvent["_tag"]> = new Set<AgentEvent["_tag"]>([
+  "ToolCallStarted",
+  "ToolCallProgressed",
+  "ToolCallCompleted",
+  "ToolCallFailed",
+  "LoopDetected"
+])
 
 type Color = "bold" | "dim" | "red" | "green" | "yellow" | "cyan"
 

@@ -25,7 +25,7 @@ export interface Source extends Models.Source {
 /** An agent, ready to run: with the services that it has been given, its tools' handlers among them. */
 export interface Ready {
   readonly agent: Agent.Agent<string, string, unknown>
-  readonly context: Context.Context<Llm.Llm>
+  readonly services: Context.Context<Llm.Llm>
 }
 
 const agentsOf = ({ settings }: Source) => settings.agents ?? {}
@@ -109,16 +109,16 @@ export const build = Effect.fnUntraced(function* (
   const ready = new Map<string, Ready>()
   for (const name of names) {
     const definition = agentsOf(source)[name]!
-    let context = services
+    let own = services
     const tools = (definition.tools ?? []).map((tool) => source.tools[tool]!)
     for (const other of definition.agents ?? []) {
-      const { agent, context: own } = ready.get(other)!
+      const { agent, services: needed } = ready.get(other)!
       const description = agentsOf(source)[other]!.description ?? `Asks the agent '${other}'.`
       const subAgent = Agent.asTool(agent, { description })
       tools.push(subAgent.tool)
-      context = Context.merge(context, yield* Effect.provideContext(Layer.build(subAgent.layer), own))
+      own = Context.merge(own, yield* Effect.provideContext(Layer.build(subAgent.layer), needed))
     }
-    ready.set(name, { agent: make(source, name, definition, tools), context })
+    ready.set(name, { agent: make(source, name, definition, tools), services: own })
   }
   return ready
 })

@@ -1,16 +1,21 @@
 import { fileURLToPath } from "node:url"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { AgentEvent } from "effect-agent-runtime/AgentEvent"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Schema from "effect/Schema"
 import * as OpenAiServer from "../support/openAiServer.ts"
 import * as Program from "../support/program.ts"
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
 
+// Nothing here has a configuration of its own.
+const cwd = fileURLToPath(new URL("../support", import.meta.url))
+
 const start = (args: ReadonlyArray<string>, options?: Parameters<typeof Program.start>[1]) =>
-  Program.start([main, ...args], options)
+  Program.start([main, "run", ...args], { cwd, ...options })
 
 const run = Effect.fnUntraced(function* (...args: Parameters<typeof start>) {
   return yield* (yield* start(...args)).ended
@@ -39,11 +44,11 @@ const serverEnv = (server: OpenAiServer.OpenAiServer) => ({
   OPENAI_MODEL: "test-model"
 })
 
-/** The program failed, and said in one line why. */
-const assertProblem = ({ code, stderr }: Program.Ended, line: RegExp) => {
+/** The program failed with a code, and said in one line why. */
+const assertProblem = ({ code, stderr }: Program.Ended, expected: number, line: RegExp) => {
   assert.match(stderr, /^Error: [^\n]+\n$/)
   assert.match(stderr, line)
-  assert.strictEqual(code, 1)
+  assert.strictEqual(code, expected)
 }
 
 describe.concurrent("the program without a server", { timeout: 30_000 }, () => {
@@ -75,10 +80,25 @@ describe.concurrent("the program without a server", { timeout: 30_000 }, () => {
     })
   )
 
-  it.live("writes events as JSON lines and nothing else", () =>
+  it.live("answers the prompt in a file", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const file = yield* fs.makeTempFileScoped()
+      yield* fs.writeFileString(file, "6 * 7\n")
+      const { code, stdout } = yield* run(["--file", file])
+      assert.include(stdout, "Answer: 6 * 7 is 42.\n")
+      assert.strictEqual(code, 0)
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("writes events as JSON lines, the result behind them, and nothing else", () =>
     Effect.gen(function* () {
       const { stdout } = yield* run(["--json", "6", "*", "7"])
-      const events = yield* parse(stdout)
+      const lines = stdout.trimEnd().split("\n")
+      const result = JSON.parse(lines.pop()!)
+      assert.deepInclude(result, { _tag: "Result", status: "completed", agent: "assistant", text: "6 * 7 is 42." })
+      assert.strictEqual(result.usage.toolCalls, 1)
+      const events = yield* parse(lines.join("\n"))
       assert.deepStrictEqual(
         events.map((event) => event.offset),
         events.map((_, index) => index)
@@ -91,20 +111,20 @@ describe.concurrent("the program without a server", { timeout: 30_000 }, () => {
   it.live("explains itself", () =>
     Effect.gen(function* () {
       const { code, stdout } = yield* run(["--help"])
-      for (const word of ["--json", "--max-turns", "question", "put -- before"]) assert.include(stdout, word)
+      for (const word of ["--json", "--max-turns", "prompt", "put -- before"]) assert.include(stdout, word)
       assert.strictEqual(code, 0)
     })
   )
 
   it.live("fails when it may not call the model often enough", () =>
     Effect.gen(function* () {
-      assertProblem(yield* run(["--max-turns", "2", question]), /TurnLimitReached: .* within 2 turns.*--max-turns/)
+      assertProblem(yield* run(["--max-turns", "2", question]), 4, /TurnLimitReached: .* within 2 turns.*--max-turns/)
     })
   )
 
-  it.live("fails without a question", () =>
+  it.live("fails without a prompt", () =>
     Effect.gen(function* () {
-      assertProblem(yield* run([], { input: " \n" }), /No question/)
+      assertProblem(yield* run([], { input: " \n" }), 2, /No prompt/)
     })
   )
 
@@ -117,7 +137,7 @@ describe.concurrent("the program without a server", { timeout: 30_000 }, () => {
   ] as const)("refuses the configuration %j", ([env, line]) =>
     Effect.gen(function* () {
       const ended = yield* run([question], { env })
-      assertProblem(ended, line)
+      assertProblem(ended, 2, line)
       assert.strictEqual(ended.stdout, "")
       assert.notInclude(ended.stderr, key)
     })
@@ -126,7 +146,11 @@ describe.concurrent("the program without a server", { timeout: 30_000 }, () => {
   it.live("says so when nobody serves the model", () =>
     Effect.gen(function* () {
       const server = yield* Effect.scoped(OpenAiServer.make({}))
-      assertProblem(yield* run([question], { env: serverEnv(server) }), /NetworkError: .*ECONNREFUSED.*OPENAI_BASE_URL/)
+      assertProblem(
+        yield* run([question], { env: serverEnv(server) }),
+        3,
+        /NetworkError: .*ECONNREFUSED.*OPENAI_BASE_URL/
+      )
     })
   )
 })
@@ -155,7 +179,7 @@ describe.concurrent("the program with a server", { timeout: 30_000 }, () => {
       const body = JSON.stringify({ error: { message: `Incorrect API key provided: ${key}`, code: "invalid_api_key" } })
       const server = yield* OpenAiServer.make({ status: 401, body })
       const ended = yield* run([question], { env: serverEnv(server) })
-      assertProblem(ended, /AuthenticationError: Incorrect API key provided.*OPENAI_API_KEY/)
+      assertProblem(ended, 3, /AuthenticationError: Incorrect API key provided.*OPENAI_API_KEY/)
       assert.notInclude(ended.stdout + ended.stderr, key)
     })
   )

@@ -8,11 +8,11 @@ import * as Stream from "effect/Stream"
 import * as Render from "../../src/cli/render.ts"
 import { calculate, MathTools, MathToolsLayer } from "../support/calculator.ts"
 
-const render = (events: Iterable<AgentEvent>, color = false) => {
+const render = (events: Iterable<AgentEvent>, color = false, style: "run" | "chat" = "run") => {
   let state = Render.initial
   let text = ""
   for (const event of events) {
-    const [next, pieces] = Render.step(color)(state, event)
+    const [next, pieces] = Render.step({ color, style })(state, event)
     state = next
     text += pieces.join("")
   }
@@ -104,8 +104,30 @@ Roughly.
     })
   )
 
+  it.effect("shows a chat without turns and without the answer a second time", () =>
+    Effect.gen(function* () {
+      const text = render(yield* record([calculate("add", 5, 3), "It is 8."]), false, "chat")
+      assert.match(
+        text,
+        /^ {2}→ calculator #1 [^\n]*\n {2}← calculator #1 {"result":8}\n {2}It is 8\.\n {2}2 model calls/
+      )
+      assert.strictEqual(text.match(/It is 8/g)?.length, 1)
+    })
+  )
+
+  it.effect("shows the calls of sub-agents with their name, and not their answers", () =>
+    Effect.gen(function* () {
+      const events = (yield* record([calculate("add", 5, 3), "8"])).map((event) => ({ ...event, parentRunId: "run_0" }))
+      const lines = render(events).trimEnd().split("\n")
+      assert.deepStrictEqual(lines, [
+        '    bot → calculator #1 {"operation":"add","a":5,"b":3}',
+        '    bot ← calculator #1 {"result":8}'
+      ])
+    })
+  )
+
   it("shortens long values", () => {
-    const [, [text = ""]] = Render.step(false)(Render.initial, {
+    const [, [text = ""]] = Render.step({ color: false, style: "run" })(Render.initial, {
       ...head,
       _tag: "ToolCallStarted",
       id: "a",

@@ -23,7 +23,7 @@ export interface Program {
 const neutral = (): NodeJS.ProcessEnv =>
   Object.fromEntries(
     Object.entries(process.env).filter(
-      ([name]) => !/^(OPENAI_|ANTHROPIC_|LLAMA_|NO_COLOR$|FORCE_COLOR$|NODE_)/.test(name)
+      ([name]) => !/^(AGENT_RUNTIME__|OPENAI_|ANTHROPIC_|LLAMA_|NO_COLOR$|FORCE_COLOR$|NODE_)/.test(name)
     )
   )
 
