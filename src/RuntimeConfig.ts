@@ -31,10 +31,15 @@ import * as Observe from "./config/observe.ts"
 import * as Overlay from "./config/overlay.ts"
 import * as Problems from "./config/problems.ts"
 import { ConfigFile } from "./config/schema.ts"
+import * as WorkflowFactory from "./config/workflows.ts"
 import * as EventHub from "./EventHub.ts"
 import { CurrentRun } from "./internal/currentRun.ts"
 import * as Llm from "./Llm.ts"
 import * as ModelRegistry from "./llm/ModelRegistry.ts"
+import * as Workflow from "./Workflow.ts"
+import type { WorkflowError } from "./WorkflowError.ts"
+import type { RunEvent } from "./WorkflowEvent.ts"
+import type { StepShape } from "./WorkflowRun.ts"
 
 /**
  * What is wrong with a configuration, and where.
@@ -79,6 +84,21 @@ export class UnknownAgent extends Schema.TaggedError<UnknownAgent>()("UnknownAge
 }) {
   override get message(): string {
     return Problems.unknown("agent", this.name, this.known)
+  }
+}
+
+/**
+ * There is no workflow of that name in the file.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class UnknownWorkflow extends Schema.TaggedError<UnknownWorkflow>()("UnknownWorkflow", {
+  name: Schema.String,
+  known: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return Problems.unknown("workflow", this.name, this.known)
   }
 }
 
@@ -272,8 +292,10 @@ export interface Options<Tools extends Record<string, Tool.Any> = {}, E = never,
   readonly models?: Readonly<Record<string, Layer.Layer<Llm.Llm, E, R>>> | undefined
   /** Which of `models` agents get that name none, if the file has no default model. */
   readonly defaultModel?: string | undefined
-  /** The agents to make, with those that they call, and the models that these need. Default: all. */
-  readonly only?: ReadonlyArray<string> | undefined
+  /** The agents and workflows to make, with those that they call, and the models that these need. Default: all. */
+  readonly only?:
+    | { readonly agents?: ReadonlyArray<string> | undefined; readonly workflows?: ReadonlyArray<string> | undefined }
+    | undefined
   /** The HTTP client for servers with `insecure: true`: it accepts invalid certificates. */
   readonly insecureClient?: Layer.Layer<HttpClient.HttpClient> | undefined
 }
@@ -285,7 +307,7 @@ export interface Options<Tools extends Record<string, Tool.Any> = {}, E = never,
  * @since 0.1.0
  */
 export interface ReadyAgent<out E = never> {
-  readonly agent: Agent.Agent<string, string, E>
+  readonly agent: Agent.Agent<string, Schema.Json, E>
   readonly services: Context.Context<Llm.Llm>
 }
 
@@ -303,12 +325,20 @@ export interface Agents<Tools extends Record<string, Tool.Any> = {}> {
   readonly run: (
     name: string,
     input: Agent.AgentInput
-  ) => Effect.Effect<Agent.AgentResult, AgentError | UnknownAgent | Tool.HandlerError<Tools[keyof Tools]>>
+  ) => Effect.Effect<Agent.AgentResult<Schema.Json>, AgentError | UnknownAgent | Tool.HandlerError<Tools[keyof Tools]>>
   /** Runs an agent and streams its events, see `Agent.stream`. */
   readonly stream: (
     name: string,
     input: Agent.AgentInput
   ) => Stream.Stream<AgentEvent, AgentError | UnknownAgent | Tool.HandlerError<Tools[keyof Tools]>>
+  readonly workflows: ReadonlyArray<string>
+  /** Runs a workflow, see `Workflow.run`. */
+  readonly runWorkflow: (
+    name: string,
+    input: unknown
+  ) => Effect.Effect<Workflow.WorkflowResult<unknown>, WorkflowError | UnknownWorkflow>
+  /** Runs a workflow and streams its events and those of its agents, see `Workflow.stream`. */
+  readonly streamWorkflow: (name: string, input: unknown) => Stream.Stream<RunEvent, WorkflowError | UnknownWorkflow>
 }
 
 type AnyOptions = Options<Record<string, Tool.Any>, unknown, unknown>
@@ -334,8 +364,28 @@ export const check = <Tools extends Record<string, Tool.Any>, E, R>(
 
 const findingsIn = (source: AgentFactory.Source): ReadonlyArray<Problems.Finding> => [
   ...Models.findings(source),
-  ...AgentFactory.findings(source)
+  ...AgentFactory.findings(source),
+  ...WorkflowFactory.findings(source)
 ]
+
+/**
+ * What a workflow of a configuration looks like, for a diagram.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const workflowShape = (
+  config: RuntimeConfig,
+  name: string
+): Effect.Effect<StepShape, UnknownWorkflow | InvalidConfig> =>
+  Effect.suspend((): Effect.Effect<StepShape, UnknownWorkflow | InvalidConfig> => {
+    const source = sourceFor(config, {})
+    const known = Object.keys(config.settings.workflows ?? {})
+    if (!known.includes(name)) return Effect.fail(new UnknownWorkflow({ name, known }))
+    const findings = WorkflowFactory.findings(source)
+    if (findings.length > 0) return Effect.fail(invalid(config, findings))
+    return Effect.succeed(WorkflowFactory.shape(source, name))
+  })
 
 /**
  * A layer with the agents of a configuration, under a key of your own.
@@ -414,8 +464,13 @@ const make = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
   const findings = findingsIn(source)
   if (findings.length > 0) return yield* invalid(config, findings)
 
-  const all = Object.keys(config.settings.agents ?? {})
-  const names = AgentFactory.withCalled(source, options.only?.filter((name) => all.includes(name)) ?? all)
+  const { agents: allAgents = {}, workflows: allWorkflows = {} } = config.settings
+  const { only } = options
+  const pick = (all: object, wanted: ReadonlyArray<string> | undefined) =>
+    Object.keys(all).filter((name) => only === undefined || wanted?.includes(name))
+  const workflows = pick(allWorkflows, only?.workflows)
+  const inWorkflows = workflows.flatMap((name) => WorkflowFactory.agentsIn(source, name))
+  const names = AgentFactory.withCalled(source, [...pick(allAgents, only?.agents), ...inWorkflows])
   const wanted = [...new Set(names.map((name) => AgentFactory.modelOf(source, name)))]
   const models = yield* Effect.catchIf(
     Models.build(source, wanted, { programs: options.models ?? {}, insecureClient: options.insecureClient }),
@@ -437,27 +492,44 @@ const make = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
     const found = ready.get(name) as ReadyAgent<Tool.HandlerError<Tools[keyof Tools]>> | undefined
     return found === undefined ? Effect.fail(new UnknownAgent({ name, known: names })) : Effect.succeed(found)
   }
+  const together = WorkflowFactory.servicesOf(ready.values(), services)
+  const made = new Map(workflows.map((name) => [name, WorkflowFactory.make(source, ready, name)]))
+  const find = (name: string) => {
+    const found = made.get(name)
+    return found === undefined ? Effect.fail(new UnknownWorkflow({ name, known: workflows })) : Effect.succeed(found)
+  }
+  const limited = <A, E>(run: Effect.Effect<A, E>) => (semaphore === undefined ? run : semaphore.withPermit(run))
+  const limitedStream = <A, E>(run: Stream.Stream<A, E>) =>
+    semaphore === undefined
+      ? run
+      : Stream.unwrap(
+          Effect.as(
+            Effect.acquireRelease(semaphore.take(1), () => semaphore.release(1)),
+            run
+          )
+        )
   const agents: Agents<Tools> = {
     names,
     get,
-    run: (name, input) => {
-      const run = Effect.flatMap(get(name), ({ agent, services }) =>
-        Effect.provideContext(Agent.run(agent, input), services)
-      )
-      return semaphore === undefined ? run : semaphore.withPermit(run)
-    },
-    stream: (name, input) => {
-      const run = Stream.unwrap(
-        Effect.map(get(name), ({ agent, services }) => Stream.provideContext(Agent.stream(agent, input), services))
-      )
-      if (semaphore === undefined) return run
-      return Stream.unwrap(
-        Effect.as(
-          Effect.acquireRelease(semaphore.take(1), () => semaphore.release(1)),
-          run
+    run: (name, input) =>
+      limited(
+        Effect.flatMap(get(name), ({ agent, services }) => Effect.provideContext(Agent.run(agent, input), services))
+      ),
+    stream: (name, input) =>
+      limitedStream(
+        Stream.unwrap(
+          Effect.map(get(name), ({ agent, services }) => Stream.provideContext(Agent.stream(agent, input), services))
+        )
+      ),
+    workflows,
+    runWorkflow: (name, input) =>
+      limited(Effect.flatMap(find(name), (workflow) => Effect.provideContext(Workflow.run(workflow, input), together))),
+    streamWorkflow: (name, input) =>
+      limitedStream(
+        Stream.unwrap(
+          Effect.map(find(name), (workflow) => Stream.provideContext(Workflow.stream(workflow, input), together))
         )
       )
-    }
   }
   return agents
 })

@@ -53,7 +53,7 @@ describe("a run", () => {
   it("needs nothing, and fails as its tools do", () => {
     const bots = null as unknown as RuntimeConfig.Agents<typeof Tools.tools>
     expectTypeOf(bots.run("a", "x")).toEqualTypeOf<
-      Effect.Effect<AgentResult, AgentError | RuntimeConfig.UnknownAgent | Broken | AiError.AiError>
+      Effect.Effect<AgentResult<Schema.Json>, AgentError | RuntimeConfig.UnknownAgent | Broken | AiError.AiError>
     >()
   })
 })

@@ -559,7 +559,7 @@ describe("a model of a file", () => {
     Effect.gen(function* () {
       const file = { ...scripted("ok"), agents: { a: { model: "m" }, b: { model: "o" } } }
       const data = { ...file, models: { ...file.models, o: { provider: "openai" } } }
-      const { bots } = yield* start(data, { only: ["a"] })
+      const { bots } = yield* start(data, { only: { agents: ["a"] } })
       assert.deepStrictEqual(bots.names, ["a"])
       assert.strictEqual((yield* bots.run("a", "x")).text, "ok")
       assert.strictEqual((yield* Effect.flip(start(data)))._tag, "InvalidConfig")
@@ -583,6 +583,266 @@ describe("a model of a file", () => {
       assert.lengthOf(sent, 0)
     })
   )
+})
+
+describe("a workflow of a file", () => {
+  const agents = {
+    triage: { model: "triage" },
+    writer: { model: "writer", instructions: "Write." },
+    sums: { model: "sums", tools: ["calculator"] }
+  }
+  const models = {
+    triage: { provider: "scripted", script: ['"sums"'] },
+    writer: { provider: "scripted", script: ["one", "two", "DONE three", "four"] },
+    sums: { provider: "scripted", script: [calculate("add", 1, 2), "3"] }
+  }
+  const output = Effect.fnUntraced(function* (
+    steps: ReadonlyArray<object>,
+    input: unknown,
+    more: Record<string, object> = {}
+  ) {
+    const { bots } = yield* start({ models, agents, workflows: { w: { steps }, ...more } })
+    return (yield* bots.runWorkflow("w", input)).output
+  })
+  const writer = { type: "agent", agent: "writer" }
+
+  it.effect("runs agents in order, with prompts made of what came before", () =>
+    Effect.gen(function* () {
+      const { bots, sent } = yield* start(
+        {
+          llm: llama,
+          agents: { a: {}, b: {} },
+          workflows: {
+            w: {
+              steps: [
+                { type: "agent", agent: "a", prompt: "About {{input.topic}}, {{ input.no }}: {{input}}" },
+                { type: "template", text: "So: {{input}}" },
+                { type: "agent", agent: "b" }
+              ]
+            }
+          }
+        },
+        {},
+        ({ body }) => answer(`re: ${body.messages.at(-1).content}`)
+      )
+      const { output, run } = yield* bots.runWorkflow("w", { topic: "tea" })
+      assert.strictEqual(output, 're: So: re: About tea, : {"topic":"tea"}')
+      assert.deepStrictEqual(
+        run.steps.map(({ name, type }) => [name, type]),
+        [
+          ["a", "agent"],
+          ["template 2", "transform"],
+          ["b", "agent"]
+        ]
+      )
+      assert.lengthOf(sent, 2)
+      const events = yield* Stream.runCollect(bots.streamWorkflow("w", { topic: "tea" }))
+      assert.strictEqual(events.at(-1)?._tag, "WorkflowCompleted")
+      assert.isTrue(events.some((event) => event._tag === "RunCompleted" && event.agent === "b"))
+    })
+  )
+
+  it.effect("branches on an agent's choice", () =>
+    Effect.gen(function* () {
+      const branch = {
+        type: "branch",
+        on: { agent: "triage" },
+        cases: { sums: [{ type: "agent", agent: "sums" }], other: [writer] }
+      }
+      assert.strictEqual(yield* output([branch], "1 + 2"), "3")
+    })
+  )
+
+  it.effect("branches on a field", () =>
+    Effect.gen(function* () {
+      const text = (text: string) => [{ type: "template", text }]
+      const branch = {
+        type: "branch",
+        on: { field: "a.b" },
+        cases: { x: text("is x"), 1: text("is one") },
+        otherwise: text("is {{input.a.b}}")
+      }
+      assert.strictEqual(yield* output([branch], { a: { b: "x" } }), "is x")
+      assert.strictEqual(yield* output([branch], { a: { b: 1 } }), "is one")
+      assert.strictEqual(yield* output([branch], { a: { b: "constructor" } }), "is constructor")
+      assert.strictEqual(yield* output([branch], "text"), "is ")
+    })
+  )
+
+  it.effect("runs steps in parallel, for each element, and other workflows", () =>
+    Effect.gen(function* () {
+      const steps = { x: [writer], y: [writer, { type: "template", text: "<{{input}}>" }] }
+      assert.deepStrictEqual(yield* output([{ type: "parallel", steps, concurrency: 1 }], "go"), {
+        x: "one",
+        y: "<two>"
+      })
+      const each = { type: "map", steps: [{ type: "workflow", workflow: "wrap" }] }
+      const wrap = { wrap: { steps: [{ type: "template", text: "[{{input}}]" }] } }
+      assert.deepStrictEqual(yield* output([each], ["a", "b"], wrap), ["[a]", "[b]"])
+      assert.deepStrictEqual(yield* output([each], "a\n\nb\n", wrap), ["[a]", "[b]"])
+      assert.deepStrictEqual(yield* output([{ ...each, field: "of" }], { of: [1] }, wrap), ["[1]"])
+    })
+  )
+
+  it.effect("loops until a condition holds, and no longer than it may", () =>
+    Effect.gen(function* () {
+      const loop = (until: object, more: object = {}) => ({ type: "loop", steps: [writer], until, ...more })
+      assert.strictEqual(yield* output([loop({ contains: "DONE" })], "x"), "DONE three")
+      const error = yield* Effect.flip(output([loop({ contains: "never" }, { max_iterations: 2 })], "x"))
+      assert.match(error.message, /IterationLimitReached/)
+      const done = {
+        type: "loop",
+        steps: [{ type: "map", field: "list", steps: [writer] }],
+        until: { field: "0", equals: "one" }
+      }
+      assert.deepStrictEqual(yield* output([done], { list: [1] }), ["one"])
+    })
+  )
+
+  it.effect("tries again, and something else", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const house = ScriptedLlm.layer([], () => (calls++ < 2 ? [{ tool: "none" }] : "at last"))
+      const flaky = { type: "agent", agent: "flaky" }
+      const run = Effect.fnUntraced(function* (step: object) {
+        calls = 0
+        const { bots } = yield* start(
+          {
+            models,
+            agents: { ...agents, flaky: { model: "house", limits: { turns: 1 } } },
+            workflows: { w: { steps: [step] } }
+          },
+          { models: { house } }
+        )
+        return (yield* bots.runWorkflow("w", "x")).output
+      })
+      assert.strictEqual(yield* run({ type: "retry", steps: [flaky] }), "at last")
+      const error = yield* Effect.flip(run({ type: "retry", steps: [flaky], times: 1 }))
+      assert.strictEqual(error._tag === "WorkflowError" && error.step?.name, "flaky")
+      assert.strictEqual(yield* run({ type: "fallback", attempts: [[flaky], [writer]] }), "one")
+    })
+  )
+
+  it.effect("shares a conversation if it is told to", () =>
+    Effect.gen(function* () {
+      const messages = Effect.fnUntraced(function* (conversation: string) {
+        const workflow = {
+          conversation,
+          steps: [
+            { type: "agent", agent: "a" },
+            { type: "agent", agent: "b", prompt: "Next" }
+          ]
+        }
+        const { bots, sent } = yield* start({ llm: llama, agents: { a: {}, b: {} }, workflows: { w: workflow } })
+        yield* bots.runWorkflow("w", "First")
+        return sent[1]?.body.messages.map(({ content }: { readonly content: string }) => content)
+      })
+      assert.deepStrictEqual(yield* messages("shared"), ["First", "ok", "Next"])
+      assert.deepStrictEqual(yield* messages("isolated"), ["Next"])
+    })
+  )
+
+  it.effect("makes data of an agent with an output schema", () =>
+    Effect.gen(function* () {
+      const { bots } = yield* start({
+        models: { m: { provider: "scripted", script: ['{"kind":7}', '{"kind":"b"}'] } },
+        agents: {
+          a: { output: { type: "object", properties: { kind: { type: "string" } }, required: ["kind"] } }
+        },
+        workflows: {
+          w: {
+            steps: [
+              { type: "agent", agent: "a" },
+              { type: "template", text: "{{input.kind}}" }
+            ]
+          }
+        }
+      })
+      assert.strictEqual((yield* bots.runWorkflow("w", "x")).output, "b")
+      const wrong = yield* Effect.flip(start({ ...scripted("x"), agents: { a: { output: { contains: {} } } } }))
+      assert.match(wrong.message, /agents\.a\.output: .*contains/)
+    })
+  )
+
+  it.effect("is asked for by its name", () =>
+    Effect.gen(function* () {
+      const { bots } = yield* start(
+        { models, agents, workflows: { w: { steps: [writer] } } },
+        { only: { workflows: ["w"] } }
+      )
+      assert.deepStrictEqual([bots.workflows, bots.names], [["w"], ["writer"]])
+      assert.strictEqual(
+        (yield* Effect.flip(bots.runWorkflow("v", ""))).message,
+        "there is no workflow 'v'. Did you mean 'w'?"
+      )
+    })
+  )
+
+  it("has a shape without any model, or says what is wrong with it", () => {
+    const shape = (workflows: object) =>
+      parse({ agents: { a: {} }, workflows }).pipe(
+        Effect.flatMap((config) => RuntimeConfig.workflowShape(config, "w")),
+        environment({})
+      )
+    const steps = [
+      { type: "agent", agent: "a", description: "asks" },
+      {
+        type: "parallel",
+        name: "both",
+        steps: { x: [{ type: "agent", agent: "a" }], y: [{ type: "agent", agent: "a" }] }
+      }
+    ]
+    const { steps: shapes } = Effect.runSync(shape({ w: { steps } }))
+    assert.deepStrictEqual(
+      shapes.map(({ shape }) => [shape.name, shape.type, shape.description]),
+      [
+        ["a", "agent", "asks"],
+        ["both", "parallel", undefined]
+      ]
+    )
+    const messages = Effect.runSync(
+      Effect.flip(
+        shape({
+          w: {
+            steps: [
+              { type: "agent", agent: "b" },
+              { type: "agent", agent: "b" },
+              { type: "branch", on: { field: "x" }, cases: { y: [] } },
+              { type: "fallback", attempts: [[{ type: "agent", agent: "a" }]] },
+              { type: "workflow", workflow: "v" },
+              { type: "branch", on: { agent: "c" }, cases: {} }
+            ]
+          },
+          v: { steps: [{ type: "retry", steps: [{ type: "workflow", workflow: "w" }] }] }
+        })
+      )
+    )
+      .message.split("\n")
+      .map((line) => line.replace(/^\S+ /, ""))
+    assert.deepStrictEqual(messages.toSorted(), [
+      "workflows.v.steps.0.steps.0.workflow: 'w' leads back to 'v'",
+      "workflows.w.steps.0.agent: there is no agent 'b'. Did you mean 'a'?",
+      "workflows.w.steps.1.agent: there is no agent 'b'. Did you mean 'a'?",
+      "workflows.w.steps.1: there is a step 'b' before: give it another 'name'",
+      "workflows.w.steps.2.cases.y: has no steps",
+      "workflows.w.steps.2: a branch on a field needs steps 'otherwise', for values that have no case",
+      "workflows.w.steps.3.attempts: needs at least two lists of steps",
+      "workflows.w.steps.4.workflow: 'v' leads back to 'w'",
+      "workflows.w.steps.5.on.agent: there is no agent 'c'. Did you mean 'a'?",
+      "workflows.w.steps.5: has no steps"
+    ])
+  })
+
+  it("has steps whose keys are checked by their type", () => {
+    const text =
+      "workflows:\n  w:\n    steps:\n      - type: agnt\n      - { type: agent, agnt: x }\n      - { agent: x }\n"
+    assert.deepStrictEqual(problems(text), [
+      "c.yaml:4:15: workflows.w.steps.0.type: there is no type 'agnt'. Did you mean 'agent'?",
+      "c.yaml:5:9: workflows.w.steps.1: the key 'agent' is missing",
+      "c.yaml:5:24: workflows.w.steps.1.agnt: there is no key 'agnt'. Did you mean 'agent'?",
+      "c.yaml:6:9: workflows.w.steps.2: the key 'type' is missing"
+    ])
+  })
 })
 
 describe("the program", () => {

@@ -42,8 +42,9 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [18, ["config/overlay", "config/problems", "config/schema"]],
   [19, ["config/models", "config/observe"]],
   [20, ["config/agents"]],
-  [21, ["RuntimeConfig"]],
-  [22, ["index"]]
+  [21, ["config/workflows"]],
+  [22, ["RuntimeConfig"]],
+  [23, ["index"]]
 ]
 
 /** What may be imported besides `effect/*` and relative modules. */

@@ -176,7 +176,7 @@ export const prepare = Effect.fnUntraced(function* (flags: AgentFlags, onOffline
   const tools = yield* toolsOf(config)
   const layer = RuntimeConfig.layer(Agents, config, {
     ...(yield* options(tools.toolkit, onOffline)),
-    only: [agent]
+    only: { agents: [agent] }
   })
   const prepared: Prepared = { agent, layer: Layer.provide(layer, [tools.layer, NodeHttpClient.layerUndici]) }
   return prepared

@@ -5,8 +5,11 @@ import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as JsonSchema from "effect/JsonSchema"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { fromJsonSchemaDocument } from "effect/SchemaRepresentation"
 import type * as Scope from "effect/Scope"
 import * as Agent from "../Agent.ts"
 import type * as Llm from "../Llm.ts"
@@ -24,7 +27,7 @@ export interface Source extends Models.Source {
 
 /** An agent, ready to run: with the services that it has been given, its tools' handlers among them. */
 export interface Ready {
-  readonly agent: Agent.Agent<string, string, unknown>
+  readonly agent: Agent.Agent<string, Schema.Json, unknown>
   readonly services: Context.Context<Llm.Llm>
 }
 
@@ -60,8 +63,10 @@ export const findings = (source: Source): ReadonlyArray<Finding> => {
     for (const [index, other] of (agent.agents ?? []).entries()) {
       if (!Object.hasOwn(agents, other)) wrong(["agents", index], unknown("agent", other, others))
       else if (reaches(agents, other, name, new Set())) wrong(["agents", index], `'${other}' leads back to '${name}'`)
-      else if (agent.tools?.includes(other)) wrong(["agents", index], `there is a tool '${other}' too`)
+      else if (tools.includes(other)) wrong(["agents", index], `there is a tool '${other}' too`)
     }
+    const output = outputOf(agent)
+    if (Result.isFailure(output)) wrong(["output"], output.failure)
     const choice = agent.tool_choice
     const callable = [...(agent.tools ?? []), ...(agent.agents ?? [])]
     if (typeof choice === "object" && !callable.includes(choice.tool)) {
@@ -82,6 +87,16 @@ const reaches = (
   seen.add(from)
   return (agents[from]?.agents ?? []).some((next) => reaches(agents, next, to, seen))
 }
+
+/** The schema of an agent's answers. */
+const outputOf = ({ output }: Schemas.Agent): Result.Result<Schema.Codec<Schema.Json> | undefined, string> =>
+  output === undefined
+    ? Result.succeed(undefined)
+    : Result.try({
+        // What a JSON Schema describes is JSON.
+        try: () => fromJsonSchemaDocument(JsonSchema.fromSchemaDraft2020_12(output)) as Schema.Codec<Schema.Json>,
+        catch: (thrown) => (thrown instanceof Error ? thrown.message : String(thrown))
+      })
 
 /** The agents that these call, directly or not, and themselves: those that are called first. */
 export const withCalled = (source: Source, names: ReadonlyArray<string>): ReadonlyArray<string> => {
@@ -110,7 +125,7 @@ export const build = Effect.fnUntraced(function* (
   for (const name of names) {
     const definition = agentsOf(source)[name]!
     let own = services
-    const tools = (definition.tools ?? []).map((tool) => source.tools[tool]!)
+    const tools: Array<Tool.Any> = (definition.tools ?? []).map((tool) => source.tools[tool]!)
     for (const other of definition.agents ?? []) {
       const { agent, services: needed } = ready.get(other)!
       const description = agentsOf(source)[other]!.description ?? `Asks the agent '${other}'.`
@@ -118,24 +133,36 @@ export const build = Effect.fnUntraced(function* (
       tools.push(subAgent.tool)
       own = Context.merge(own, yield* Effect.provideContext(Layer.build(subAgent.layer), needed))
     }
-    ready.set(name, { agent: make(source, name, definition, tools), services: own })
+    ready.set(name, {
+      agent: make(source, name, definition, tools, Result.getOrThrow(outputOf(definition))),
+      services: own
+    })
   }
   return ready
 })
+
+/** Stands for an agent where only its name matters. */
+export const placeholder = (name: string): Ready["agent"] => Agent.make(name)
+
+/** An agent of the configuration that answers with one of some labels, and uses no tools. */
+export const router = (source: Source, name: string, labels: ReadonlyArray<string>): Ready["agent"] =>
+  make(source, name, agentsOf(source)[name]!, [], Schema.Literals(labels))
 
 const make = (
   source: Source,
   name: string,
   definition: Schemas.Agent,
-  tools: ReadonlyArray<Tool.Any>
+  tools: ReadonlyArray<Tool.Any>,
+  output: Schema.Codec<Schema.Json> | undefined
 ): Ready["agent"] => {
   const { settings } = source
   const model = modelOf(source, name)
   const defaults = Models.sampling(source, model)
-  const agent: Agent.Agent<string, string, unknown, unknown> = Agent.make(name, {
+  const agent: Agent.Agent<string, Schema.Json, unknown, unknown> = Agent.make(name, {
     instructions: definition.instructions,
     toolkit: Toolkit.make(...tools),
-    toolChoice: definition.tool_choice,
+    toolChoice: tools.length === 0 ? undefined : definition.tool_choice,
+    ...(output !== undefined && { output }),
     toolConcurrency: definition.tool_concurrency,
     stopWhen: stopWhen(settings, definition.limits),
     loopDetector: loopDetector(definition.loop_detection ?? settings.loop_detection),

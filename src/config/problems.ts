@@ -1,7 +1,8 @@
-import type * as SchemaAST from "effect/SchemaAST"
 /**
  * What is wrong with a configuration: each problem with the path, the reason in words, and what was meant.
  */
+import * as Predicate from "effect/Predicate"
+import type * as SchemaAST from "effect/SchemaAST"
 import * as SchemaIssue from "effect/SchemaIssue"
 import type { Path } from "./document.ts"
 import * as Shape from "./shape.ts"
@@ -26,6 +27,12 @@ export const fromIssue = (ast: SchemaAST.AST, issue: SchemaIssue.Issue, path: Pa
       return fromIssue(ast, issue.issue, path)
     case "AnyOf": {
       const within = issue.issues.filter((one) => one._tag !== "AnyOf" || one.issues.length > 0)
+      const types = variants(issue.ast)
+      if (within.length === 0 && types.length > 0 && Predicate.isObject(issue.input)) {
+        const { type } = issue.input
+        if (type === undefined) return [{ path, at: "key", message: "the key 'type' is missing" }]
+        return [{ path: [...path, "type"], at: "value", message: unknown("type", String(type), types) }]
+      }
       const findings = within.flatMap((one) => fromIssue(ast, one, path))
       return findings.length > 0 ? findings : [{ path, at: "value", message: describe(issue) }]
     }
@@ -77,12 +84,16 @@ const show = (value: unknown): string => {
 
 const literals = (ast: SchemaAST.AST): ReadonlyArray<string> => {
   if (ast._tag === "Union") return ast.types.flatMap(literals)
-  if (ast._tag === "Literal") return [String(ast.literal)]
-  // The names of the variants of a tagged union.
-  return ast._tag === "Objects"
-    ? ast.propertySignatures.flatMap(({ name, type }) => (name === "type" ? literals(type) : []))
-    : []
+  return ast._tag === "Literal" ? [String(ast.literal)] : []
 }
+
+/** The names of the members of a union that are told apart by their `type`. */
+const variants = (ast: SchemaAST.Union): ReadonlyArray<string> =>
+  ast.types.flatMap((member) =>
+    member._tag === "Objects"
+      ? member.propertySignatures.flatMap(({ name, type }) => (name === "type" ? literals(type) : []))
+      : []
+  )
 
 /** Says that a name is unknown, which one was meant if that is clear, and which there are. */
 export const unknown = (kind: string, name: string, known: ReadonlyArray<string>): string => {

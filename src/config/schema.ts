@@ -207,9 +207,174 @@ const Agent = Schema.Struct({
   seed: described(Schema.Int, "Makes sampling repeatable, with providers that can."),
   limits: described(Limits, "When a run ends without an answer. Default: the section 'limits' of the file."),
   loop_detection: described(LoopDetection, "Default: 'loop_detection' of the file."),
-  streaming: described(Schema.Boolean, "Whether model calls are streamed even when nobody watches. Default false.")
+  streaming: described(Schema.Boolean, "Whether model calls are streamed even when nobody watches. Default false."),
+  output: described(
+    Schema.Record(Text, Schema.Json),
+    "The JSON Schema (draft 2020-12) of its answer, which then is JSON. Default: the answer is text."
+  )
 })
 export type Agent = typeof Agent.Type
+
+/** The keys of any step. */
+interface StepKeys {
+  readonly name?: string
+  readonly description?: string
+  readonly conversation?: "isolated" | "shared"
+}
+
+/** A step of a workflow. Steps inside are lists, run in order. */
+export type Step = StepKeys
+  & (
+    | { readonly type: "agent"; readonly agent: string; readonly prompt?: string }
+    | { readonly type: "template"; readonly text: string }
+    | {
+        readonly type: "branch"
+        readonly on: { readonly agent: string; readonly prompt?: string } | { readonly field: string }
+        readonly cases: Readonly<Record<string, ReadonlyArray<Step>>>
+        readonly otherwise?: ReadonlyArray<Step>
+      }
+    | {
+        readonly type: "parallel"
+        readonly steps: Readonly<Record<string, ReadonlyArray<Step>>>
+        readonly concurrency?: number
+      }
+    | {
+        readonly type: "map"
+        readonly field?: string
+        readonly steps: ReadonlyArray<Step>
+        readonly concurrency?: number
+      }
+    | {
+        readonly type: "loop"
+        readonly steps: ReadonlyArray<Step>
+        readonly until: Until
+        readonly max_iterations?: number
+      }
+    | { readonly type: "retry"; readonly steps: ReadonlyArray<Step>; readonly times?: number }
+    | { readonly type: "fallback"; readonly attempts: ReadonlyArray<ReadonlyArray<Step>> }
+    | { readonly type: "workflow"; readonly workflow: string }
+  )
+
+/** When a loop ends. */
+type Until = { readonly contains: string } | { readonly field: string; readonly equals: Schema.Json }
+
+const stepKeys = {
+  name: described(
+    NonEmpty,
+    "Its name in records and diagrams. Default: that of its agent or workflow, or its type and place."
+  ),
+  description: described(NonEmpty, "What it is for, in a few words: for diagrams."),
+  conversation: described(
+    Schema.Literals(["isolated", "shared"]),
+    "Whether its agents have a conversation of their own, or that of the workflow. Default: as around it."
+  )
+}
+
+const required = <S extends Schema.Top>(schema: S, description: string) =>
+  schema.pipe(Schema.annotateKey({ description }))
+
+const prompt = described(
+  NonEmpty,
+  "What the agent is asked: {{input}} is what the step before put out, {{input.x}} a field of it. Default: {{input}}."
+)
+
+const concurrency = described(Count, "How many at a time. Default: workflow.max_concurrent of the file, or 8.")
+
+const typed = <const Type extends string>(type: Type, description: string) =>
+  required(Schema.Literal(type), description)
+
+const Steps = Schema.Array(Schema.suspend((): Schema.Codec<Step> => Step))
+
+const Step: Schema.Codec<Step> = Schema.Union([
+  Schema.Struct({
+    type: typed("agent", "Runs an agent; puts out its answer."),
+    agent: required(NonEmpty, "The agent."),
+    prompt,
+    ...stepKeys
+  }),
+  Schema.Struct({
+    type: typed("template", "Puts out a text."),
+    text: required(Text, "The text: {{input}} is what the step before put out, {{input.x}} a field of it."),
+    ...stepKeys
+  }),
+  Schema.Struct({
+    type: typed("branch", "Runs one of several lists of steps, with its own input."),
+    on: required(
+      Schema.Union([
+        Schema.Struct({
+          agent: required(NonEmpty, "The agent that chooses: it answers with the name of a case."),
+          prompt
+        }),
+        Schema.Struct({ field: required(NonEmpty, "The field of the input whose value is the name of a case.") })
+      ]),
+      "What chooses."
+    ),
+    cases: required(Schema.Record(Text, Steps), "The steps by the names of the cases."),
+    otherwise: described(Steps, "The steps for a field that has no case. Has to be there for a field."),
+    ...stepKeys
+  }),
+  Schema.Struct({
+    type: typed("parallel", "Runs lists of steps at the same time; puts out an object with what each puts out."),
+    steps: required(Schema.Record(Text, Steps), "The steps by the names of their outputs."),
+    concurrency,
+    ...stepKeys
+  }),
+  Schema.Struct({
+    type: typed("map", "Runs steps for each element of a list; puts out the list of what they put out."),
+    field: described(NonEmpty, "The field of the input that is the list. Default: the input is."),
+    steps: required(Steps, "The steps, run in order."),
+    concurrency,
+    ...stepKeys
+  }),
+  Schema.Struct({
+    type: typed("loop", "Runs steps again with their own output, until a condition holds."),
+    steps: required(Steps, "The steps, run in order."),
+    until: required(
+      Schema.Union([
+        Schema.Struct({ contains: required(NonEmpty, "Ends when the output, as text, contains this.") }),
+        Schema.Struct({
+          field: required(NonEmpty, "A field of the output."),
+          equals: required(Schema.Json, "Ends when the field has this value.")
+        })
+      ]),
+      "When it ends."
+    ),
+    max_iterations: described(Count, "After which it fails. Default 10."),
+    ...stepKeys
+  }),
+  Schema.Struct({
+    type: typed("retry", "Runs steps again when they fail."),
+    steps: required(Steps, "The steps, run in order."),
+    times: described(Millis, "How often, at most. Default 2."),
+    ...stepKeys
+  }),
+  Schema.Struct({
+    type: typed("fallback", "Runs lists of steps, each when the one before has failed, with the same input."),
+    attempts: required(Schema.Array(Steps), "The lists."),
+    ...stepKeys
+  }),
+  Schema.Struct({
+    type: typed("workflow", "Runs another workflow of this file."),
+    workflow: required(NonEmpty, "The workflow."),
+    ...stepKeys
+  })
+]).annotate({ identifier: "Step", description: "A step of a workflow." })
+
+const Workflow = Schema.Struct({
+  description: described(NonEmpty, "What it is for, in a few words: for diagrams."),
+  input: described(
+    Schema.Literals(["text", "json"]),
+    "What the command line makes of its prompt: a text, or the JSON value that it is. Default text."
+  ),
+  conversation: described(
+    Schema.Literals(["isolated", "shared"]),
+    "Whether each of its agents has a conversation of its own, or all share one. Default isolated."
+  ),
+  steps: Steps.pipe(
+    Schema.annotateKey({ description: "The steps, run in order: each gets what the one before put out." })
+  )
+})
+export type Workflow = typeof Workflow.Type
 
 /** The file. */
 export const ConfigFile = Schema.Struct({
@@ -217,6 +382,7 @@ export const ConfigFile = Schema.Struct({
   llm: described(Llm, "Providers, and the model of agents that name none."),
   models: described(Schema.Record(Text, Model), "Models by name."),
   agents: described(Schema.Record(Text, Agent), "Agents by name."),
+  workflows: described(Schema.Record(Text, Workflow), "Workflows by name."),
   tools: described(
     Schema.Struct({
       module: described(
