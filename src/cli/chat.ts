@@ -8,6 +8,7 @@ import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Agent from "../Agent.ts"
@@ -53,8 +54,8 @@ const interruptible = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E
 
 export const chat = Command.make(
   "chat",
-  Setup.agentFlags,
-  Effect.fnUntraced(function* (flags) {
+  { session: Setup.sessionFlag, ...Setup.agentFlags },
+  Effect.fnUntraced(function* ({ session, ...flags }) {
     const stdio = yield* Stdio.Stdio
     const notice = Effect.ignore(Effect.provideService(write(offlineNotice), Stdio.Stdio, stdio))
     const { agent: name, layer } = yield* Setup.prepare(flags, notice)
@@ -69,7 +70,11 @@ export const chat = Command.make(
       /** One answer. What was said is kept however it ends. */
       const answer = Effect.fnUntraced(function* (prompt: string) {
         const events: Array<AgentEvent> = []
-        const run = agents.stream(name, { history, prompt }).pipe(
+        // A session keeps the conversation itself.
+        const stream = Option.isSome(session)
+          ? Setup.streamOf(name, session, prompt)
+          : agents.stream(name, { history, prompt })
+        const run = stream.pipe(
           Stream.tap((event) => Effect.sync(() => events.push(event))),
           Stream.mapAccum(() => Render.initial, show),
           Stream.runForEach(write)

@@ -27,10 +27,12 @@ const check = Command.make(
     const tools = yield* Setup.toolsOf(config)
     const problems = RuntimeConfig.check(config, yield* Setup.options(tools.toolkit, Effect.void))
     if (problems.length > 0) return yield* new RuntimeConfig.InvalidConfig({ problems })
-    const { agents = {}, models = {} } = config.settings
+    const { agents = {}, models = {}, workflows = {} } = config.settings
     const list = (what: string, named: object) =>
       Object.keys(named).length === 0 ? "" : `${what}: ${Object.keys(named).join(", ")}\n`
-    yield* write(`${found} is right.\n${list("Agents", agents)}${list("Models", models)}`)
+    yield* write(
+      `${found} is right.\n${list("Agents", agents)}${list("Workflows", workflows)}${list("Models", models)}`
+    )
   }, Effect.mapError(Failure.from))
 ).pipe(Command.withDescription("Says what is wrong with a configuration, and where. Secrets are not looked up."))
 

@@ -9,7 +9,8 @@ import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import { AgentError } from "../AgentError.ts"
-import { InvalidConfig, UnknownAgent } from "../RuntimeConfig.ts"
+import { InvalidConfig, UnknownAgent, UnknownWorkflow } from "../RuntimeConfig.ts"
+import { WorkflowError } from "../WorkflowError.ts"
 import { printable } from "./render.ts"
 
 /** The codes that a process ends with, besides 0. */
@@ -55,7 +56,12 @@ export const from = (error: unknown): Failure => {
     const message = error.problems.length === 1 ? error.message : `${error.problems.length} problems\n${error.message}`
     return new Failure({ reason: error._tag, message: clean(message), exitCode: exitCodes.usage })
   }
-  if (error instanceof UnknownAgent) return usage(clean(error.message))
+  if (error instanceof WorkflowError) {
+    const { exitCode, message, reason } = from(error.reason)
+    const step = error.step?.path.join(" / ") ?? error.workflow
+    return new Failure({ reason, message: line(`Step '${step}': ${message}`), exitCode })
+  }
+  if (error instanceof UnknownAgent || error instanceof UnknownWorkflow) return usage(clean(error.message))
   if (error instanceof Config.ConfigError) {
     return usage(`Configuration: ${line(error.cause.message)}`)
   }

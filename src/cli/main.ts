@@ -19,6 +19,7 @@ import { chat } from "./chat.ts"
 import { config } from "./config.ts"
 import { exitCodes } from "./failure.ts"
 import { run } from "./run.ts"
+import { workflow } from "./workflow.ts"
 
 const formatter: CliOutput.Formatter = {
   ...CliOutput.defaultFormatter(),
@@ -27,7 +28,7 @@ const formatter: CliOutput.Formatter = {
 
 const program = Command.make("agent-runtime").pipe(
   Command.withDescription("Runs agents that are declared in a file, or one with a calculator and a clock."),
-  Command.withSubcommands([run, chat, config, bench])
+  Command.withSubcommands([run, chat, workflow, config, bench])
 )
 
 /** As usual, but wrong arguments have a code of their own. */

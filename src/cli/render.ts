@@ -4,6 +4,8 @@
 import type { AgentEvent } from "../AgentEvent.ts"
 import type { Usage } from "../Usage.ts"
 import { costUsd, totalTokens } from "../Usage.ts"
+import type { RunEvent, WorkflowEvent } from "../WorkflowEvent.ts"
+import { isWorkflowEvent } from "../WorkflowEvent.ts"
 
 /** What has been written so far, as far as the next piece depends on it. */
 export interface State {
@@ -27,7 +29,8 @@ export interface Options {
 /** The next piece of text, and the state behind it. */
 export const step =
   ({ color, style }: Options) =>
-  (state: State, event: AgentEvent): readonly [State, ReadonlyArray<string>] => {
+  (state: State, event: RunEvent): readonly [State, ReadonlyArray<string>] => {
+    if (isWorkflowEvent(event)) return [state, workflowLines(event, color)]
     const isNested = event.parentRunId !== undefined
     if (isNested && !shownOfSubAgents.has(event._tag)) return [state, []]
     const indent = isNested ? `    ${printable(event.agent)} ` : "  "
@@ -79,6 +82,37 @@ export const step =
         return [state, []]
     }
   }
+
+/** Steps begin and end on lines of their own, because those of a `parallel` interleave. */
+const workflowLines = (event: WorkflowEvent, color: boolean): ReadonlyArray<string> => {
+  const paint = color ? painted : plain
+  const stepLine = (mark: string, shade: Color, text: string) => {
+    if (!("path" in event)) return []
+    return [
+      `${"  ".repeat(event.path.length - 2)}${paint(shade, mark)} ${printable(event.name)} ${text}`.trimEnd() + "\n"
+    ]
+  }
+  switch (event._tag) {
+    case "StepStarted":
+      return stepLine("▶", "cyan", paint("dim", `(${event.type})`))
+    case "BranchTaken":
+      return stepLine("◆", "cyan", printable(event.branch))
+    case "StepCompleted":
+      return stepLine("✓", "green", brief(event.output))
+    case "StepFailed":
+      return stepLine("✗", "red", brief(`${event.failure.tag}: ${event.failure.message}`))
+    case "WorkflowCompleted": {
+      if (event.parentRunId !== undefined) return []
+      const { output } = event
+      const text = printable(typeof output === "string" ? output : (JSON.stringify(output, null, 2) ?? ""))
+      return [`\n${paint("bold", `Answer: ${text}`)}\n${paint("dim", summary(event, undefined))}\n`]
+    }
+    case "WorkflowFailed":
+      return event.parentRunId === undefined ? [paint("dim", `\n${summary(event, undefined)}\n`)] : []
+    default:
+      return []
+  }
+}
 
 /** What is shown of the runs that a tool started: their calls, not their answers, which are results of the tool. */
 const shownOfSubAgents: ReadonlySet<AgentEvent["_tag"]> = new Set<AgentEvent["_tag"]>([

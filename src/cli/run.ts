@@ -13,8 +13,8 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
-import { AgentEvent } from "../AgentEvent.ts"
 import { Usage } from "../Usage.ts"
+import { RunEvent } from "../WorkflowEvent.ts"
 import * as Failure from "./failure.ts"
 import * as Render from "./render.ts"
 import * as Setup from "./setup.ts"
@@ -64,6 +64,12 @@ export const Result = Schema.Union([
     usage: Usage
   }),
   Schema.TaggedStruct("Result", {
+    status: Schema.Literal("completed"),
+    workflow: Schema.String,
+    output: Schema.Unknown,
+    usage: Usage
+  }),
+  Schema.TaggedStruct("Result", {
     status: Schema.Literal("failed"),
     reason: Schema.String,
     message: Schema.String,
@@ -72,7 +78,7 @@ export const Result = Schema.Union([
   Schema.TaggedStruct("Result", { status: Schema.Literal("interrupted") })
 ])
 
-const encodeEvent = Schema.encodeEffect(Schema.fromJsonString(Schema.toCodecJson(AgentEvent)))
+const encodeEvent = Schema.encodeEffect(Schema.fromJsonString(Schema.toCodecJson(RunEvent)))
 const encodeResult = Schema.encodeEffect(Schema.fromJsonString(Schema.toCodecJson(Result)))
 
 export const write = Effect.fnUntraced(function* (text: string) {
@@ -83,13 +89,18 @@ export const write = Effect.fnUntraced(function* (text: string) {
 const writeResult = (result: typeof Result.Type) =>
   Effect.flatMap(Effect.orDie(encodeResult(result)), (line) => write(`${line}\n`))
 
-const asJson = <E, R>(events: Stream.Stream<AgentEvent, E, R>, agent: string) =>
+const asJson = <E, R>(events: Stream.Stream<RunEvent, E, R>) =>
   Stream.runForEach(events, (event) =>
     Effect.gen(function* () {
       yield* write(`${yield* Effect.orDie(encodeEvent(event))}\n`)
-      if (event._tag !== "RunCompleted" || event.parentRunId !== undefined) return
-      const { output, text, turns, usage } = event
-      yield* writeResult({ _tag: "Result", status: "completed", agent, text, output, turns, usage })
+      if (event.parentRunId !== undefined) return
+      if (event._tag === "RunCompleted") {
+        const { agent, output, text, turns, usage } = event
+        yield* writeResult({ _tag: "Result", status: "completed", agent, text, output, turns, usage })
+      } else if (event._tag === "WorkflowCompleted") {
+        const { output, usage, workflow } = event
+        yield* writeResult({ _tag: "Result", status: "completed", workflow, output, usage })
+      }
     })
   )
 
@@ -103,26 +114,51 @@ export const offlineNotice =
   "Model: an offline stand-in that does arithmetic and tells the time. For a real one, set OPENAI_MODEL and\n"
   + "OPENAI_BASE_URL (any server that speaks Chat Completions) or OPENAI_API_KEY, or name one in a configuration.\n\n"
 
+const workflow = Flag.String("workflow").pipe(
+  Flag.withAlias("w"),
+  Flag.withDescription("The workflow to run, in place of an agent"),
+  Flag.optional
+)
+
+const show = Effect.fnUntraced(function* <E, R>(events: Stream.Stream<RunEvent, E, R>, json: boolean) {
+  if (json) return yield* asJson(events)
+  const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
+  const shown = Stream.mapAccum(events, () => Render.initial, Render.step({ color: canColor, style: "run" }))
+  yield* Stream.runForEach(shown, write)
+})
+
+const jsonInput = (text: string) =>
+  Effect.mapError(Schema.decodeEffect(Schema.fromJsonString(Schema.Json))(text), () =>
+    Failure.usage("The input of this workflow has to be JSON.")
+  )
+
 export const run = Command.make(
   "run",
-  { prompt, file, json, ...Setup.agentFlags },
+  { prompt, file, json, workflow, session: Setup.sessionFlag, ...Setup.agentFlags },
   Effect.fnUntraced(
-    function* ({ file, json, prompt, ...flags }) {
+    function* ({ file, json, prompt, session, workflow, ...flags }) {
       const stdio = yield* Stdio.Stdio
       const notice = Effect.ignore(Effect.provideService(write(offlineNotice), Stdio.Stdio, stdio))
-      const { agent, layer } = yield* Setup.prepare(flags, json ? Effect.void : notice)
-      const text = yield* readPrompt(prompt, file)
-      if (text === "") {
-        return yield* Failure.usage('No prompt. Give one like this: agent-runtime run "What is 6 * 7?"')
+      const onOffline = json ? Effect.void : notice
+      const read = Effect.filterOrFail(
+        readPrompt(prompt, file),
+        (text) => text !== "",
+        () => Failure.usage('No prompt. Give one like this: agent-runtime run "What is 6 * 7?"')
+      )
+      if (Option.isSome(workflow)) {
+        const { value: name } = workflow
+        if (Option.isSome(flags.agent) || Option.isSome(session) || Option.isSome(flags.model)) {
+          return yield* Failure.usage("--workflow does not go together with --agent, --model and --session.")
+        }
+        const { isJson, layer } = yield* Setup.prepareWorkflow(name, flags, onOffline)
+        const text = yield* read
+        const input = isJson ? yield* jsonInput(text) : text
+        const events = Stream.unwrap(Effect.map(Setup.Agents, (agents) => agents.streamWorkflow(name, input)))
+        return yield* Effect.provide(show(events, json), layer)
       }
-      yield* Effect.gen(function* () {
-        const agents = yield* Setup.Agents
-        const events = agents.stream(agent, text)
-        if (json) return yield* asJson(events, agent)
-        const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
-        const shown = Stream.mapAccum(events, () => Render.initial, Render.step({ color: canColor, style: "run" }))
-        yield* Stream.runForEach(shown, write)
-      }).pipe(Effect.provide(layer))
+      const { agent, layer } = yield* Setup.prepare(flags, onOffline)
+      const events = Setup.streamOf(agent, session, yield* read)
+      yield* Effect.provide(show(events, json), layer)
     },
     (effect, { json }) =>
       effect.pipe(
@@ -131,10 +167,11 @@ export const run = Command.make(
       )
   )
 ).pipe(
-  Command.withDescription("Runs an agent, and shows what it does."),
+  Command.withDescription("Runs an agent or a workflow, and shows what it does."),
   Command.withExamples([
     { command: 'agent-runtime run "What is (5 + 3) * 2 - 4?"', description: "Ask the built-in agent" },
     { command: "agent-runtime run -c agents.yaml -a reviewer -f change.diff", description: "Run an agent of a file" },
+    { command: "agent-runtime run -w support < mail.txt", description: "Run a workflow of agent-runtime.yaml" },
     { command: "agent-runtime run --json 'Hi' | jq .", description: "Read the events of a run" }
   ])
 )

@@ -15,7 +15,13 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { AgentError } from "../AgentError.ts"
+import type { AgentEvent } from "../AgentEvent.ts"
 import * as RuntimeConfig from "../RuntimeConfig.ts"
+import * as Session from "../Session.ts"
+import * as FileSession from "../session/FileSession.ts"
+import type { SessionError } from "../SessionError.ts"
 import * as Toolbox from "../Toolbox.ts"
 import * as Failure from "./failure.ts"
 import * as Model from "./model.ts"
@@ -93,7 +99,8 @@ const assistant = JSON.stringify({
   tools: ["calculator", "current_time"]
 })
 
-const read = (file: string | undefined, set: Readonly<Record<string, string>>) =>
+/** The configuration as it is: without a file, what the environment and the flags say. */
+export const read = (file: string | undefined, set: Readonly<Record<string, string>>) =>
   file === undefined
     ? RuntimeConfig.parse("", { format: "yaml", name: "(no file)", set })
     : RuntimeConfig.load(file, { set })
@@ -181,3 +188,48 @@ export const prepare = Effect.fnUntraced(function* (flags: AgentFlags, onOffline
   const prepared: Prepared = { agent, layer: Layer.provide(layer, [tools.layer, NodeHttpClient.layerUndici]) }
   return prepared
 })
+
+/** Makes a workflow of the configuration. */
+export const prepareWorkflow = Effect.fnUntraced(function* (
+  name: string,
+  flags: Pick<AgentFlags, "config" | "set">,
+  onOffline: Effect.Effect<void>
+) {
+  const config = yield* read(yield* findFile(flags.config), flags.set)
+  const { workflows = {} } = config.settings
+  if (!Object.hasOwn(workflows, name)) {
+    return yield* new RuntimeConfig.UnknownWorkflow({ name, known: Object.keys(workflows) })
+  }
+  const tools = yield* toolsOf(config)
+  const layer = RuntimeConfig.layer(Agents, config, {
+    ...(yield* options(tools.toolkit, onOffline)),
+    only: { workflows: [name] }
+  })
+  const provided: Prepared["layer"] = Layer.provide(layer, [tools.layer, NodeHttpClient.layerUndici])
+  return { isJson: workflows[name]!.input === "json", layer: provided }
+})
+
+export const sessionFlag = Flag.String("session").pipe(
+  Flag.withDescription(
+    "Go on with the conversation of this name, and keep what is added, in .agent-runtime/sessions in this folder"
+  ),
+  Flag.optional
+)
+
+/** Runs an agent, in the conversation of a session if there is one. */
+export const streamOf = (
+  name: string,
+  session: Option.Option<string>,
+  prompt: string
+): Stream.Stream<
+  AgentEvent,
+  AgentError | RuntimeConfig.UnknownAgent | SessionError,
+  Agents | FileSystem.FileSystem | Path.Path
+> => {
+  if (Option.isNone(session)) return Stream.unwrap(Effect.map(Agents, (agents) => agents.stream(name, prompt)))
+  const events = Effect.gen(function* () {
+    const { agent, services } = yield* (yield* Agents).get(name)
+    return Stream.provideContext(Session.stream(agent, { id: session.value, prompt }), services)
+  })
+  return Stream.provide(Stream.unwrap(events), FileSession.layer({ directory: ".agent-runtime/sessions" }))
+}

@@ -183,6 +183,88 @@ describe.concurrent("run", { timeout: 30_000 }, () => {
   )
 })
 
+const flow = {
+  models: { m: { provider: "scripted", script: ["one"] } },
+  agents: { a: { model: "m" }, sums: { model: "offline", tools: ["calculator"] } },
+  workflows: {
+    w: {
+      input: "json",
+      steps: [
+        { type: "agent", agent: "sums", prompt: "{{input.sum}}" },
+        {
+          type: "parallel",
+          name: "both",
+          steps: { x: [{ type: "agent", agent: "a" }], y: [{ type: "template", text: "<{{input}}>" }] }
+        }
+      ]
+    }
+  }
+}
+
+describe.concurrent("a workflow", { timeout: 30_000 }, () => {
+  it.live("runs, and shows its steps and the calls in them", () =>
+    Effect.gen(function* () {
+      const { code, stderr, stdout } = yield* run(["run", "-w", "w", '{ "sum": "6 * 7" }'], {
+        files: { "agent-runtime.yaml": flow }
+      })
+      assert.include(stdout, '▶ sums (agent)\n    sums → calculator #1 {"operation":"multiply","a":6,"b":7}\n')
+      assert.include(stdout, '✓ sums "6 * 7 is 42."\n▶ both (parallel)\n  ▶ x (agent)\n')
+      assert.match(stdout, /Answer: \{\n {2}"x": "one",\n {2}"y": "<6 \* 7 is 42\.>"\n\}\n3 model calls, 1 tool call/)
+      assert.strictEqual(stderr, "")
+      assert.strictEqual(code, 0)
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("runs as JSON, and fails with the code of its step", () =>
+    Effect.gen(function* () {
+      const files = { "agent-runtime.yaml": { ...flow, limits: { turns: 1 } } }
+      const { code, stderr, stdout } = yield* run(["run", "--json", "-w", "w", '{ "sum": "6 * 7" }'], { files })
+      assert.match(stderr, /^Error: Step 'w \/ sums': TurnLimitReached: /)
+      const lines = stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line))
+      assert.strictEqual(lines[0]._tag, "WorkflowStarted")
+      assert.deepInclude(lines.at(-1), { _tag: "Result", status: "failed", reason: "TurnLimitReached", exitCode: 4 })
+      assert.strictEqual(code, 4)
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.live("is drawn", () =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* run(["workflow", "diagram", "w"], { files: { "agent-runtime.yaml": flow } })
+      assert.match(stdout, /^flowchart TD\n/)
+      for (const name of ["sums", "both"]) assert.include(stdout, name)
+      assert.strictEqual(code, 0)
+    }).pipe(Effect.provide(NodeServices.layer))
+  )
+})
+
+it.live(
+  "a session goes on in another process",
+  () =>
+    Effect.gen(function* () {
+      const done = (text: string) => ({
+        body: [`data: {"choices":[{"delta":{"content":"${text}"},"finish_reason":"stop"}]}\n\n`]
+      })
+      const server = yield* OpenAiServer.make(done("One."), done("Two."))
+      const file = { llm: { default_provider: "llama", default_model: "m", llama: { base_url: server.url } } }
+      const cwd = yield* folder({ "agent-runtime.yaml": file })
+      for (const [args, input] of [
+        [["run", "--session", "ada", "first"], ""],
+        [["chat", "--session", "ada"], "second\n"]
+      ] as const) {
+        const program = yield* Program.start([main, ...args], { cwd, input })
+        assert.strictEqual((yield* program.ended).code, 0)
+      }
+      assert.deepStrictEqual(
+        (server.requests[1]!.body as any).messages.slice(1).map(({ content }: any) => content),
+        ["first", "One.", "second"]
+      )
+    }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)),
+  30_000
+)
+
 describe.concurrent("chat", { timeout: 30_000 }, () => {
   it.live("goes on with the conversation from line to line", () =>
     Effect.gen(function* () {
