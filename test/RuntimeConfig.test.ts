@@ -20,6 +20,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Toml from "smol-toml"
 import * as Yaml from "yaml"
+import * as CommandLine from "../src/cli/tools.ts"
 import { calculate, MathTools, MathToolsLayer } from "./support/calculator.ts"
 
 const environment = (env: Record<string, string>) =>
@@ -165,6 +166,16 @@ describe("a file", () => {
     visit(schema, "")
     assert.deepStrictEqual(undescribed, [])
   })
+})
+
+it.each(["README.md", "docs/guide/configuration.md"])("the files in %s are right", (page) => {
+  const text = readFileSync(new URL(`../${page}`, import.meta.url), "utf8")
+  const files = Array.from(text.matchAll(/^```yaml\n(.*?)^```$/gms), ([, file]) => file!)
+  assert.isNotEmpty(files)
+  for (const file of files) {
+    const config = Effect.runSync(RuntimeConfig.parse(file, { format: "yaml" }).pipe(environment({})))
+    assert.deepStrictEqual(RuntimeConfig.check(config, { toolkit: CommandLine.toolkit }), [])
+  }
 })
 
 describe("problems", () => {
