@@ -417,6 +417,27 @@ describe("an agent of a file", () => {
     })
   )
 
+  it.effect("is sent what its window lets through", () =>
+    Effect.gen(function* () {
+      const messages = Effect.fnUntraced(function* (window: object) {
+        const data = { llm: llama, agents: { a: { context_window: window } } }
+        const { bots, sent } = yield* start(data, {}, () => answer("x".repeat(4000)))
+        const first = yield* bots.run("a", "one")
+        yield* bots.run("a", { history: first.history, prompt: "two" })
+        return sent[1]?.body.messages.length
+      })
+      assert.deepStrictEqual(
+        [
+          yield* messages({}),
+          yield* messages({ turns: 1 }),
+          yield* messages({ tokens: 500 }),
+          yield* messages({ turns: 2, tokens: 5000 })
+        ],
+        [3, 1, 1, 3]
+      )
+    })
+  )
+
   it.effect("has its loops detected as the file says", () =>
     Effect.gen(function* () {
       const same = scripted(calculate("add", 1, 1))

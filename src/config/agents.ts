@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import { fromJsonSchemaDocument } from "effect/SchemaRepresentation"
 import type * as Scope from "effect/Scope"
 import * as Agent from "../Agent.ts"
+import * as ContextWindow from "../ContextWindow.ts"
 import type * as Llm from "../Llm.ts"
 import * as LoopDetector from "../LoopDetector.ts"
 import * as StopCondition from "../StopCondition.ts"
@@ -165,6 +166,7 @@ const make = (
     ...(output !== undefined && { output }),
     toolConcurrency: definition.tool_concurrency,
     stopWhen: stopWhen(settings, definition.limits),
+    contextWindow: contextWindow(definition.context_window),
     loopDetector: loopDetector(definition.loop_detection ?? settings.loop_detection),
     streaming: definition.streaming,
     model,
@@ -187,6 +189,16 @@ const stopWhen = (settings: Schemas.ConfigFile, own: Schemas.Limits = {}): StopC
     condition = StopCondition.or(condition, StopCondition.after(limits.duration_ms))
   }
   return condition
+}
+
+const contextWindow = ({ tokens, turns }: NonNullable<Schemas.Agent["context_window"]> = {}):
+  | ContextWindow.ContextWindow
+  | undefined => {
+  const ofTurns = turns === undefined ? undefined : ContextWindow.lastTurns(turns)
+  const ofTokens = tokens === undefined ? undefined : ContextWindow.tokenBudget(tokens)
+  return ofTurns !== undefined && ofTokens !== undefined
+    ? ContextWindow.compose(ofTurns, ofTokens)
+    : (ofTurns ?? ofTokens)
 }
 
 const loopDetector = (setting: Schemas.LoopDetection = true): LoopDetector.LoopDetector | false => {

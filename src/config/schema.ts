@@ -207,6 +207,13 @@ const Agent = Schema.Struct({
   seed: described(Schema.Int, "Makes sampling repeatable, with providers that can."),
   limits: described(Limits, "When a run ends without an answer. Default: the section 'limits' of the file."),
   loop_detection: described(LoopDetection, "Default: 'loop_detection' of the file."),
+  context_window: described(
+    Schema.Struct({
+      turns: described(Count, "The newest turns of the conversation that are sent. Default: all."),
+      tokens: described(Count, "The input tokens that are sent; the oldest messages are left out. Default: no limit.")
+    }),
+    "What of a long conversation is sent to the model. Default: all of it."
+  ),
   streaming: described(Schema.Boolean, "Whether model calls are streamed even when nobody watches. Default false."),
   output: described(
     Schema.Record(Text, Schema.Json),
