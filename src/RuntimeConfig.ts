@@ -219,10 +219,13 @@ export const parse = Effect.fnUntraced(function* (
     return yield* new InvalidConfig({ problems })
   }
   const written = Overlay.compact(document.success.value ?? {})
-  const variables = yield* Effect.orDie(Overlay.variables)
+  // What is no object has no keys to set: it is refused as it is.
+  const isObject = Predicate.isObject(written)
+  const variables = isObject ? yield* Effect.orDie(Overlay.variables) : []
   const fromEnvironment = Overlay.fromEnvironment(ConfigFile.ast, written, variables)
   const withEnvironment = apply(written, fromEnvironment)
-  const flags = Overlay.fromFlags(ConfigFile.ast, withEnvironment, Object.entries(options.set ?? {}))
+  const set = isObject ? Object.entries(options.set ?? {}) : []
+  const flags = Overlay.fromFlags(ConfigFile.ast, withEnvironment, set)
   const data = apply(withEnvironment, flags)
 
   const overlays = [...fromEnvironment, ...flags].toReversed()
@@ -288,7 +291,7 @@ export const load = Effect.fnUntraced(function* (
 export interface Options<Tools extends Record<string, Tool.Any> = {}, E = never, R = never> {
   /** The tools that agents may name. Their handlers come from the toolkit's Layer. */
   readonly toolkit?: Toolkit.Toolkit<Tools> | undefined
-  /** Models that agents may name besides those of the file. */
+  /** Models that agents may name besides those of the file. Their middleware is their own. */
   readonly models?: Readonly<Record<string, Layer.Layer<Llm.Llm, E, R>>> | undefined
   /** Which of `models` agents get that name none, if the file has no default model. */
   readonly defaultModel?: string | undefined

@@ -15,6 +15,7 @@ import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -118,6 +119,12 @@ describe("a file", () => {
     const read = Effect.runSync(RuntimeConfig.parse(text, { format }).pipe(environment({}))).settings
     // The objects of TOML have no prototype.
     assert.deepStrictEqual(JSON.parse(JSON.stringify(read)), full)
+  })
+
+  it("may have parts that are used again", () => {
+    const text = "agents:\n  a: &a { tools: [x] }\n  b: { <<: *a, streaming: true }\n  c: *a\n"
+    const { agents } = Effect.runSync(RuntimeConfig.parse(text, { format: "yaml" }).pipe(environment({}))).settings
+    assert.deepStrictEqual(agents, { a: { tools: ["x"] }, b: { tools: ["x"], streaming: true }, c: { tools: ["x"] } })
   })
 
   it("may be empty, and have keys without a value", () => {
@@ -230,6 +237,12 @@ agents:
       assert.notInclude(first, "sk-secret-1")
     }
   )
+
+  it("are files that have no keys, whatever is laid over them", () => {
+    const found = (text: string) => problems(text, "yaml", { "limits.turns": "3" })
+    assert.deepStrictEqual(found("- a"), ["c.yaml: has to be keys with values, is a list"])
+    assert.deepStrictEqual(found("text"), ['c.yaml: has to be keys with values, is the text "text"'])
+  })
 
   it("say where the syntax is broken", () => {
     assert.match(problems("a: [1")[0]!, /^c\.yaml:1:6: /)
@@ -951,6 +964,21 @@ describe("the program", () => {
         ]
       )
     }).pipe(Effect.provide(NodeServices.layer))
+  )
+
+  it.effect("goes on when events cannot be written", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const folder = yield* fs.makeTempDirectoryScoped()
+      const full = yield* fs.exists("/dev/full")
+      const { bots } = yield* start({
+        ...scripted("ok"),
+        agents: { a: {} },
+        events: { file: full ? "/dev/full" : `${folder}/events` }
+      })
+      for (let i = 0; i < 300; i++) yield* bots.run("a", "x")
+      assert.strictEqual((yield* bots.run("a", "x")).text, "ok")
+    }).pipe(Effect.provide([NodeServices.layer, Logger.layer([])]))
   )
 
   it.effect("is told when a log cannot be written", () =>

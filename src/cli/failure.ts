@@ -5,6 +5,7 @@
 import type * as AiError from "effect/ai/AiError"
 import * as CliError from "effect/cli/CliError"
 import * as Config from "effect/Config"
+import { PlatformError } from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
@@ -64,6 +65,12 @@ export const from = (error: unknown): Failure => {
   if (error instanceof UnknownAgent || error instanceof UnknownWorkflow) return usage(clean(error.message))
   if (error instanceof Config.ConfigError) {
     return usage(`Configuration: ${line(error.cause.message)}`)
+  }
+  if (error instanceof PlatformError) {
+    // Such as `| head`.
+    const isClosed = error.reason.module === "Stdio" && error.reason._tag === "Unknown"
+    const message = isClosed ? "Nobody reads the output any more." : `Input or output: ${line(error.message)}`
+    return new Failure({ reason: error._tag, message, exitCode: exitCodes.failed })
   }
   const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : undefined
   const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)

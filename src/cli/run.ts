@@ -147,8 +147,10 @@ export const run = Command.make(
       )
       if (Option.isSome(workflow)) {
         const { value: name } = workflow
-        if (Option.isSome(flags.agent) || Option.isSome(session) || Option.isSome(flags.model)) {
-          return yield* Failure.usage("--workflow does not go together with --agent, --model and --session.")
+        if ([flags.agent, flags.model, flags.maxTurns, session].some((flag) => flag._tag === "Some")) {
+          return yield* Failure.usage(
+            "--workflow does not go together with --agent, --model, --max-turns and --session."
+          )
         }
         const { isJson, layer } = yield* Setup.prepareWorkflow(name, flags, onOffline)
         const text = yield* read

@@ -1,6 +1,7 @@
 /**
  * What a configuration makes of the events of runs: a hub that keeps some, a file, log entries.
  */
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
@@ -59,7 +60,10 @@ export const events = (
       if (settings.events?.file !== undefined) sinks.push(yield* appendTo(settings.events.file, folder))
       if (settings.logging !== undefined) sinks.push((events) => Effect.forEach(events, log, { discard: true }))
       const open = yield* Scope.make()
-      const hub = yield* Scope.provide(EventHub.make({ replay: settings.events?.replay }), open)
+      const hub = yield* Scope.provide(
+        EventHub.make({ replay: settings.events === undefined ? 0 : settings.events.replay }),
+        open
+      )
       if (sinks.length === 0) {
         yield* Effect.addFinalizer((exit) => Scope.close(open, exit))
         return hub
@@ -68,7 +72,8 @@ export const events = (
       const write = Effect.flatMap(take, (deliveries) => {
         // A subscriber with back-pressure misses nothing.
         const events = deliveries.filter((one): one is RunEvent => one._tag !== "Lagged")
-        return Effect.forEach(sinks, (sink) => Effect.catch(sink(events), warn), { discard: true })
+        // Runs wait for whoever writes, so it has to go on whatever happens.
+        return Effect.forEach(sinks, (sink) => Effect.catchCause(sink(events), warn), { discard: true })
       })
       // Ends with the hub.
       const writer = yield* Effect.forkScoped(Effect.ignore(Effect.forever(write)))
@@ -78,7 +83,7 @@ export const events = (
   )
 }
 
-const warn = (error: PlatformError) => Effect.logWarning("Events cannot be written", error)
+const warn = (cause: Cause.Cause<PlatformError>) => Effect.logWarning("Events cannot be written", cause)
 
 const encode = Schema.encodeEffect(Schema.fromJsonString(Schema.toCodecJson(RunEvent)))
 
