@@ -238,10 +238,16 @@ agents:
     }
   )
 
+  it("do not repeat a secret that stands in place of its section", () => {
+    assert.deepStrictEqual(problems("llm:\n  openai: sk-secret-1\n"), [
+      "c.yaml:2:11: llm.openai: has to be keys with values, is a text"
+    ])
+  })
+
   it("are files that have no keys, whatever is laid over them", () => {
     const found = (text: string) => problems(text, "yaml", { "limits.turns": "3" })
     assert.deepStrictEqual(found("- a"), ["c.yaml: has to be keys with values, is a list"])
-    assert.deepStrictEqual(found("text"), ['c.yaml: has to be keys with values, is the text "text"'])
+    assert.deepStrictEqual(found("text"), ["c.yaml: has to be keys with values, is a text"])
   })
 
   it("say where the syntax is broken", () => {

@@ -61,7 +61,9 @@ const kinds: Readonly<Record<string, string>> = {
 const describe = (issue: SchemaIssue.Issue): string => {
   if (issue._tag === "InvalidType" && issue.ast.annotations?.message === undefined) {
     const expected = kinds[issue.ast._tag]
-    if (expected !== undefined) return `has to be ${expected}, is ${show(issue.input)}`
+    // A text in place of a section may be the secret that belongs into it.
+    const found = issue.ast._tag === "Objects" && typeof issue.input === "string" ? "a text" : show(issue.input)
+    if (expected !== undefined) return `has to be ${expected}, is ${found}`
   }
   if (issue._tag === "AnyOf") {
     const choices = literals(issue.ast)
