@@ -92,7 +92,7 @@ export class CassetteMismatch extends Schema.TaggedError<CassetteMismatch>()("Ca
   step: Schema.Int,
   /** `model call`, or the tool. */
   call: Schema.String,
-  /** The first field that differs, such as `messages[0].content[0].text`; `""` when it is all of it. */
+  /** The first field that differs, such as `messages[0].content`; `""` when it is all of it. */
   path: Schema.String,
   /** What was recorded there; `undefined` for nothing. */
   expected: Schema.Unknown,
@@ -370,16 +370,13 @@ const open = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
     )
   yield* Effect.addFinalizer((exit) => (context === undefined ? played(session, exit) : recorded(exit)))
   const recorded = (exit: Exit.Exit<unknown, unknown>) =>
-    // What was written after the last step stands.
-    isCutShort(exit)
-      ? Effect.void
-      : Effect.orDie(
-          Effect.mapError(
-            save(true),
-            (error) =>
-              new CassetteError({ cassette: store.name, reason: new CassetteUnavailable({ issue: error.message }) })
-          )
-        )
+    Effect.orDie(
+      Effect.mapError(
+        save(!isCutShort(exit)),
+        (error) =>
+          new CassetteError({ cassette: store.name, reason: new CassetteUnavailable({ issue: error.message }) })
+      )
+    )
   if (context !== undefined) {
     // A write that fails is told of by the last one.
     const saving = Effect.andThen(Queue.take(steps), Effect.uninterruptible(Effect.ignore(save(false))))

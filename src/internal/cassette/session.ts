@@ -57,8 +57,6 @@ export const make = (
 ): Session => {
   const unused = new Map<string, Array<Step>>()
   for (const step of tape?.steps ?? []) {
-    // In a recording that was cut short, it was the recording that was interrupted.
-    if (!options.strict && tape?.complete === false && "interrupted" in step.outcome) continue
     const key = canonical(step.asked)
     const same = unused.get(key)
     if (same === undefined) unused.set(key, [step])
@@ -251,7 +249,8 @@ const contentOf = (asked: Asked): unknown => (asked.kind === "model" ? asked.req
  */
 export const toTape = (session: Session, tape: Omit<Tape, "steps">): Tape => {
   const ended = session.taken.flatMap(({ asked, id, outcome, pieces }) =>
-    outcome === undefined ? [] : [{ id, asked, pieces, outcome }]
+    // In a program that was cut short, it may have been the program that was interrupted.
+    outcome === undefined || (!tape.complete && "interrupted" in outcome) ? [] : [{ id, asked, pieces, outcome }]
   )
   const rest = tape.complete ? [] : leftOver(session)
   const ids = new Map(rest.map((step, i) => [step.id, session.taken.length + 1 + i]))

@@ -152,9 +152,25 @@ export const format = ({ complete, seed, startedAt, steps, timeline }: Tape): st
     earlier.push({ id, request, texts })
     return { step: id, model: shorten(request, base), deltas: pieces, outcome }
   })
-  const head = JSON.stringify({ version, complete, startedAt, seed, steps: entries }, undefined, 2)
-  const moments = timeline.map(({ at, step }) => `    [${at}, ${step}]`)
-  return `${head.slice(0, -2)},\n  "timeline": [${moments.length === 0 ? "" : `\n${moments.join(",\n")}\n  `}]\n}\n`
+  const moments = timeline.map(({ at, step }) => [at, step])
+  return `${print({ version, complete, startedAt, seed, steps: entries, timeline: moments })}\n`
+}
+
+/** How long a line may be that has a whole object or array. */
+const width = 100
+
+/** JSON that is easy to read and to compare: what fits into a line is in one. */
+const print = (value: unknown, indent = ""): string => {
+  const line = JSON.stringify(value)
+  if (typeof value !== "object" || value === null || (indent !== "" && line.length + indent.length <= width))
+    return line
+  const inner = `${indent}  `
+  const [open, close, items] = Array.isArray(value)
+    ? ["[", "]", value.map((item) => print(item, inner))]
+    : ["{", "}", Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${print(item, inner)}`)]
+  return items.length === 0
+    ? open + close
+    : `${open}\n${items.map((item) => inner + item).join(",\n")}\n${indent}${close}`
 }
 
 /** The request without what is as in the one that it continues. */
