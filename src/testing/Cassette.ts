@@ -79,6 +79,7 @@ import * as Llm from "../Llm.ts"
  * - `Changed`: a call asks something else than the step of the recording that is closest to it;
  * - `Unexpected`: a call that nothing left in the recording is like;
  * - `Unused`: the program ended, and the recording has further steps;
+ * - `Interrupted`: the program interrupted a call that was answered when it was recorded;
  * - `NotInterrupted`: the program waits for a call that it interrupted when it was recorded;
  * - `Unreadable`: what was recorded does not fit the schema of the tool, or was edited by hand.
  *
@@ -87,7 +88,7 @@ import * as Llm from "../Llm.ts"
  */
 export class CassetteMismatch extends Schema.TaggedError<CassetteMismatch>()("CassetteMismatch", {
   cassette: Schema.String,
-  reason: Schema.Literals(["Changed", "Unexpected", "Unused", "NotInterrupted", "Unreadable"]),
+  reason: Schema.Literals(["Changed", "Unexpected", "Unused", "Interrupted", "NotInterrupted", "Unreadable"]),
   /** The number of the recorded step; of an unexpected call, of the step that it would be. */
   step: Schema.Int,
   /** `model call`, or the tool. */
@@ -110,6 +111,7 @@ const said = {
   Changed: "it asks something else than was recorded",
   Unexpected: "it is not in the recording",
   Unused: "it was recorded, but the program has ended without it",
+  Interrupted: "it is interrupted now, but was answered when it was recorded",
   NotInterrupted: "it was interrupted when it was recorded",
   Unreadable: "what was recorded cannot be read"
 }
@@ -406,6 +408,6 @@ const isCutShort = (exit: Exit.Exit<unknown, unknown>): boolean =>
 /** At the end of a replay, nothing has been passed over and nothing is left. */
 const played = (session: Session, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
   if (session.mismatch !== undefined) return Effect.die(session.mismatch)
-  const left = isCutShort(exit) ? undefined : Sessions.unused(session)
+  const left = isCutShort(exit) ? undefined : Sessions.leftOut(session)
   return left === undefined ? Effect.void : Effect.die(session.toError(left))
 }

@@ -179,6 +179,26 @@ describe("a recording", () => {
     })
   )
 
+  it.effect.prop(
+    "is played with the same events where runs that ask the same go on at once, and are cut short",
+    [Arbitraries.script(Shop), Arbitraries.script(Shop)],
+    ([one, other]) =>
+      Effect.gen(function* () {
+        const store = Cassette.memory("test")
+        const run = Agent.run(clerk, "How much is tea?")
+        const program = Laws.record(
+          Effect.all([run, Effect.timeoutOption(run, "1 minute"), Effect.exit(run)], {
+            concurrency: "unbounded",
+            mode: "result"
+          })
+        )
+        const recorded = yield* record(program, scripted([...one, ...other]), store)
+        const played = yield* play(program, store)
+        assert.strictEqual(text(played.events), text(recorded.events))
+        assert.strictEqual(text(played.exit), text(recorded.exit))
+      })
+  )
+
   it.effect("has sub-agents that run again", () =>
     Effect.gen(function* () {
       const store = Cassette.memory("test")
@@ -383,6 +403,19 @@ describe("a divergence", () => {
       yield* record(Effect.timeoutOption(ask("tea"), "1 minute"), silent, store)
       const error = yield* mismatch(ask("tea"), store)
       assert.include({ ...error }, { reason: "NotInterrupted", step: 1, call: "model call" })
+    })
+  )
+
+  it.effect("is a call that is interrupted before the end it had", () =>
+    Effect.gen(function* () {
+      const store = yield* recording(ask("tea"), calls)
+      const hurried = Effect.timeoutOption(ask("tea"), "0 seconds")
+      const error = yield* mismatch(hurried, store)
+      assert.include({ ...error }, { reason: "Interrupted", step: 1, path: "outcome" })
+      // A program that is interrupted as a whole has not diverged.
+      const fiber = yield* Effect.forkChild(play(ask("tea"), store), { startImmediately: true })
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(yield* Effect.asVoid(Fiber.interrupt(fiber)), undefined)
     })
   )
 

@@ -13,7 +13,7 @@ import type { Asked, Outcome, Step, Tape } from "./tape.ts"
 
 /** Where a program leaves the recording. */
 export interface Divergence {
-  readonly reason: "Changed" | "Unexpected" | "Unused" | "NotInterrupted" | "Unreadable"
+  readonly reason: "Changed" | "Unexpected" | "Unused" | "Interrupted" | "NotInterrupted" | "Unreadable"
   /** The recorded step. */
   readonly step: number
   readonly call: string
@@ -45,6 +45,8 @@ export interface Session {
   readonly toError: (divergence: Divergence) => Error
   /** The first divergence. All calls since die of it, so nothing can pass it over. */
   mismatch: Error | undefined
+  /** The first call that was interrupted before its recorded end. Whether that matters is known when the program ends. */
+  interrupted: Divergence | undefined
   /** Calls that have to hear of a divergence. */
   readonly waiting: Set<() => void>
   /** Something came to an end. */
@@ -62,7 +64,15 @@ export const make = (
     if (same === undefined) unused.set(key, [step])
     else same.push(step)
   }
-  return { ...options, unused, taken: [], timeline: [], mismatch: undefined, waiting: new Set() }
+  return {
+    ...options,
+    unused,
+    taken: [],
+    timeline: [],
+    mismatch: undefined,
+    interrupted: undefined,
+    waiting: new Set()
+  }
 }
 
 /** What a call of a model or a tool has of its own. */
@@ -99,7 +109,9 @@ export const perform = <A, E, R>(session: Session, asked: unknown, port: Port<A,
     const call = { session, taken, ticket }
     return Effect.onExit(step === undefined ? record(call, port) : replay(call, port, step), () => {
       session.conductor.leave(ticket)
-      if (taken.outcome === undefined) taken.outcome = { interrupted: true }
+      if (taken.outcome !== undefined) return Effect.void
+      taken.outcome = { interrupted: true }
+      if (step !== undefined && !("interrupted" in step.outcome)) session.interrupted ??= tooEarly(step)
       return Effect.void
     })
   })
@@ -182,6 +194,12 @@ const diverge = (session: Session, divergence: Divergence): Effect.Effect<never>
   return Effect.die(session.mismatch)
 }
 
+const tooEarly = ({ asked, id, outcome }: Step): Divergence => {
+  const actual = { interrupted: true }
+  const what = { path: "outcome", expected: outcome, actual }
+  return { reason: "Interrupted", step: id, call: nameOf(asked), ...what, diff: JsonDiff.render([what]) }
+}
+
 /** Nothing can happen any more but an interruption that was recorded, and the program does not interrupt. */
 export const stuck = (session: Session, step: number): void => {
   const asked = session.taken.find((taken) => taken.outcome === undefined)?.asked
@@ -215,8 +233,9 @@ export const leftOver = (session: Session): ReadonlyArray<Step> =>
     .flat()
     .toSorted((a, b) => a.id - b.id)
 
-/** That the program has ended before the recording, or `undefined` if it has not. */
-export const unused = (session: Session): Divergence | undefined => {
+/** What a program that has come to its end has left out of the recording, or `undefined`. */
+export const leftOut = (session: Session): Divergence | undefined => {
+  if (session.interrupted !== undefined) return session.interrupted
   const left = leftOver(session)
   const [first] = left
   if (first === undefined) return undefined
