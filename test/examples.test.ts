@@ -28,6 +28,14 @@ The history has 16 messages. What was sent:
 645 → 357 tokens, continuation, 0 model calls
 531 → 275 tokens, threshold, 1 model calls
 `,
+  cassette: `
+Recorded: Tea is 3.
+Played: Tea is 3.
+Changed: step 1, messages[0].content
+  messages[0].content
+    - "How much is tea?"
+    + "How much is coffee?"
+`,
   conversation: `
 > My name is Ada.
 Nice to meet you, Ada.
