@@ -283,7 +283,11 @@ export const layer =
     live: Layer.Layer<Llm.Llm | Tool.HandlersFor<Tools>, E, RIn>
   ): Layer.Layer<Llm.Llm | Tool.HandlersFor<Tools>, E | CassetteError | Config.ConfigError, R | RIn> =>
     Layer.unwrap(
-      Effect.gen(function* () {
+      Effect.gen(function* (): Effect.fn.Return<
+        Layer.Layer<Llm.Llm | Tool.HandlersFor<Tools>, E, R | RIn>,
+        CassetteError | Config.ConfigError,
+        R
+      > {
         const { store } = options
         const mode = options.mode ?? (yield* configuredMode)
         const unusable = (reason: CassetteError["reason"]) => new CassetteError({ cassette: store.name, reason })
@@ -296,18 +300,13 @@ export const layer =
           return yield* unusable(new CassetteInvalid({ issue: parsed.failure }))
         }
         const tape = parsed?.success
-        const isPlayed = mode === "none" || (mode === "once" && tape?.complete === true)
-        const chosen: Layer.Layer<Llm.Llm | Tool.HandlersFor<Tools>, E | CassetteError, R | RIn> = isPlayed
-          ? Layer.effectContext(open(options, tape, undefined))
-          : Layer.provide(
-              Layer.effectContext(
-                Effect.contextWith((context: Context.Context<Llm.Llm | Tool.HandlersFor<Tools>>) =>
-                  open(options, tape, context)
-                )
-              ),
-              live
-            )
-        return chosen
+        if (mode === "none" || (mode === "once" && tape?.complete === true)) {
+          return Layer.effectContext(open(options, tape, undefined))
+        }
+        const recorder = Effect.contextWith((context: Context.Context<Llm.Llm | Tool.HandlersFor<Tools>>) =>
+          open(options, tape, context)
+        )
+        return Layer.provide(Layer.effectContext(recorder), live)
       })
     )
 
@@ -329,13 +328,12 @@ const configuredMode = Config.withDefault(
  */
 export const failOnMismatch = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CassetteMismatch, R> =>
   Effect.catchCause(self, (cause): Effect.Effect<never, E | CassetteMismatch> => {
-    const mismatch = cause.reasons.find((reason) => Cause.isDieReason(reason) && isMismatch(reason.defect))
-    return mismatch !== undefined && Cause.isDieReason(mismatch) && isMismatch(mismatch.defect)
-      ? Effect.fail(mismatch.defect)
-      : Effect.failCause(cause)
+    const mismatch = cause.reasons
+      .filter(Cause.isDieReason)
+      .map(({ defect }) => defect)
+      .find((defect) => defect instanceof CassetteMismatch)
+    return mismatch === undefined ? Effect.failCause(cause) : Effect.fail(mismatch)
   })
-
-const isMismatch = (defect: unknown): defect is CassetteMismatch => defect instanceof CassetteMismatch
 
 /** The services of a program on a cassette; without a context of live ones, all is played. */
 const open = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>, R>(
@@ -361,6 +359,7 @@ const open = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
       strict: context === undefined,
       conductor,
       redact: Sessions.redactor(secrets, redact),
+      secrets,
       toError: (divergence) => new CassetteMismatch({ cassette: store.name, ...divergence }),
       onStep: () => Queue.offerUnsafe(steps, undefined)
     },
@@ -370,7 +369,6 @@ const open = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
     Effect.suspend(() =>
       store.write(Tapes.format(Sessions.toTape(session, { complete, startedAt, seed, timeline: tape?.timeline ?? [] })))
     )
-  yield* Effect.addFinalizer((exit) => (context === undefined ? played(session, exit) : recorded(exit)))
   const recorded = (exit: Exit.Exit<unknown, unknown>) =>
     Effect.orDie(
       Effect.mapError(
@@ -379,6 +377,7 @@ const open = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
           new CassetteError({ cassette: store.name, reason: new CassetteUnavailable({ issue: error.message }) })
       )
     )
+  yield* Effect.addFinalizer((exit) => (context === undefined ? played(session, exit) : recorded(exit)))
   if (context !== undefined) {
     // A write that fails is told of by the last one.
     const saving = Effect.andThen(Queue.take(steps), Effect.uninterruptible(Effect.ignore(save(false))))

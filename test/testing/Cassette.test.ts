@@ -473,6 +473,19 @@ describe("a mode", () => {
     })
   )
 
+  it.effect("`newEpisodes` asks again what was interrupted", () =>
+    Effect.gen(function* () {
+      const store = Cassette.memory("test")
+      const silent = Layer.mergeAll(
+        ShopLayer,
+        Llm.layer(() => Effect.never)
+      )
+      yield* record(Effect.timeoutOption(ask("a"), "1 minute"), silent, store)
+      assert.strictEqual(yield* live("newEpisodes", store, "a"), 1)
+      assert.strictEqual(yield* live("none", store, "a"), 0)
+    })
+  )
+
   it.effect("`none` needs a recording", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(live("none", Cassette.memory("nowhere"), "a"))

@@ -29,6 +29,8 @@ interface Taken {
   readonly asked: Asked
   readonly pieces: Array<unknown>
   outcome: Outcome | undefined
+  /** As it is written, with this many secrets known. */
+  written: { readonly secrets: number; readonly step: Step } | undefined
 }
 
 export interface Session {
@@ -37,6 +39,8 @@ export interface Session {
   readonly conductor: Conductor
   /** Takes secrets out of JSON. */
   readonly redact: (value: unknown) => unknown
+  /** What is known to be secret so far. */
+  readonly secrets: ReadonlySet<string>
   /** Recorded steps that nothing has repeated yet, by what they ask. */
   readonly unused: Map<string, Array<Step>>
   readonly taken: Array<Taken>
@@ -54,11 +58,13 @@ export interface Session {
 }
 
 export const make = (
-  options: Pick<Session, "strict" | "conductor" | "redact" | "toError" | "onStep">,
+  options: Pick<Session, "strict" | "conductor" | "redact" | "secrets" | "toError" | "onStep">,
   tape: Tape | undefined
 ): Session => {
   const unused = new Map<string, Array<Step>>()
   for (const step of tape?.steps ?? []) {
+    // It has nothing to play, and this time the program may wait for it.
+    if (!options.strict && "interrupted" in step.outcome) continue
     const key = canonical(step.asked)
     const same = unused.get(key)
     if (same === undefined) unused.set(key, [step])
@@ -103,7 +109,13 @@ export const perform = <A, E, R>(session: Session, asked: unknown, port: Port<A,
     const clean = JSON.parse(canonical(session.redact(asked))) as Asked
     const step = session.unused.get(canonical(clean))?.shift()
     if (step === undefined && session.strict) return diverge(session, unexpected(session, clean))
-    const taken: Taken = { id: session.taken.length + 1, asked: clean, pieces: [], outcome: undefined }
+    const taken: Taken = {
+      id: session.taken.length + 1,
+      asked: clean,
+      pieces: [],
+      outcome: undefined,
+      written: undefined
+    }
     session.taken.push(taken)
     const ticket: Ticket = { recorded: step?.id, next: undefined }
     const call = { session, taken, ticket }
@@ -267,9 +279,9 @@ const contentOf = (asked: Asked): unknown => (asked.kind === "model" ? asked.req
  * complete, those of the tape that may still be repeated.
  */
 export const toTape = (session: Session, tape: Omit<Tape, "steps">): Tape => {
-  const ended = session.taken.flatMap(({ asked, id, outcome, pieces }) =>
-    // In a program that was cut short, it may have been the program that was interrupted.
-    outcome === undefined || (!tape.complete && "interrupted" in outcome) ? [] : [{ id, asked, pieces, outcome }]
+  // In a program that was cut short, it may have been the program that was interrupted.
+  const ended = session.taken.filter(
+    ({ outcome }) => outcome !== undefined && (tape.complete || !("interrupted" in outcome))
   )
   const rest = tape.complete ? [] : leftOver(session)
   const ids = new Map(rest.map((step, i) => [step.id, session.taken.length + 1 + i]))
@@ -277,7 +289,7 @@ export const toTape = (session: Session, tape: Omit<Tape, "steps">): Tape => {
   return {
     ...tape,
     steps: [
-      ...ended.map((step) => cleanStep(session, step)),
+      ...ended.map((taken) => written(session, taken)),
       ...rest.map((step) => ({ ...step, id: ids.get(step.id)! }))
     ],
     timeline: [
@@ -287,14 +299,21 @@ export const toTape = (session: Session, tape: Omit<Tape, "steps">): Tape => {
   }
 }
 
-/** Redacted again: what is a secret may have come out later. */
-const cleanStep = (session: Session, { asked, id, outcome, pieces }: Step): Step => ({
-  id,
-  // Redaction keeps what is no secret as it is.
-  asked: session.redact(asked) as Asked,
-  pieces: asked.kind === "model" ? cleanDeltas(session, pieces as ReadonlyArray<Delta>) : pieces.map(session.redact),
-  outcome: session.redact(outcome) as Outcome
-})
+/** The step of a call that has ended. It is redacted again when more secrets are known. */
+const written = (session: Session, taken: Taken): Step => {
+  const secrets = session.secrets.size
+  if (taken.written?.secrets === secrets) return taken.written.step
+  const { asked, id, outcome, pieces } = taken
+  const step: Step = {
+    id,
+    // Redaction keeps what is no secret as it is.
+    asked: session.redact(asked) as Asked,
+    pieces: asked.kind === "model" ? cleanDeltas(session, pieces as ReadonlyArray<Delta>) : pieces.map(session.redact),
+    outcome: session.redact(outcome) as Outcome
+  }
+  taken.written = { secrets, step }
+  return step
+}
 
 /** A secret may be spread over several pieces of a text. Then the last of them has all that may be shown. */
 const cleanDeltas = (session: Session, deltas: ReadonlyArray<Delta>): ReadonlyArray<Delta> => {

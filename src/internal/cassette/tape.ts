@@ -139,8 +139,9 @@ export const format = ({ complete, seed, startedAt, steps, timeline }: Tape): st
       return { step: id, tool, params: sorted(params), progress: pieces, outcome }
     }
     const { request } = asked
-    const texts = request.messages.map(canonical)
-    const base = earlier.reduce<(typeof earlier)[number] | undefined>(
+    const texts = textsOf(request)
+    // The last that came this far is most often the one.
+    const base = earlier.reduceRight<(typeof earlier)[number] | undefined>(
       (best, one) =>
         one.texts.length > (best?.texts.length ?? 0)
         && one.texts.at(-1) === texts[one.texts.length - 1]
@@ -155,6 +156,15 @@ export const format = ({ complete, seed, startedAt, steps, timeline }: Tape): st
   const moments = timeline.map(({ at, step }) => [at, step])
   return `${print({ version, complete, startedAt, seed, steps: entries, timeline: moments })}\n`
 }
+
+/** The messages of a request as text, kept because a recording is written after each step. */
+const textsOf = (request: Request): ReadonlyArray<string> => {
+  let texts = known.get(request)
+  if (texts === undefined) known.set(request, (texts = request.messages.map(canonical)))
+  return texts
+}
+
+const known = new WeakMap<Request, ReadonlyArray<string>>()
 
 /** How long a line may be that has a whole object or array. */
 const width = 100
