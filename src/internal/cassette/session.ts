@@ -199,11 +199,15 @@ const readable = <A, E, R>(
     return diverge(session, { reason: "Unreadable", step, call: nameOf(taken.asked), ...what })
   })
 
-const diverge = (session: Session, divergence: Divergence): Effect.Effect<never> => {
-  session.mismatch ??= session.toError(divergence)
+const diverge = (session: Session, divergence: Divergence): Effect.Effect<never> =>
+  Effect.die(remember(session, divergence))
+
+/** Keeps the first divergence, of which all calls die from now on. */
+const remember = (session: Session, divergence: Divergence): Error => {
+  const mismatch = (session.mismatch ??= session.toError(divergence))
   for (const fail of Array.from(session.waiting)) fail()
   session.waiting.clear()
-  return Effect.die(session.mismatch)
+  return mismatch
 }
 
 const tooEarly = ({ asked, id, outcome }: Step): Divergence => {
@@ -217,7 +221,7 @@ export const stuck = (session: Session, step: number): void => {
   const asked = session.taken.find((taken) => taken.outcome === undefined)?.asked
   const call = asked === undefined ? "call" : nameOf(asked)
   const diff = `  - interrupted\n  + still waiting for an answer`
-  diverge(session, { reason: "NotInterrupted", step, call, path: "", expected: undefined, actual: undefined, diff })
+  remember(session, { reason: "NotInterrupted", step, call, path: "", expected: undefined, actual: undefined, diff })
 }
 
 /** Why a call is not in the recording: the closest step that is left. */
