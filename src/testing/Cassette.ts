@@ -341,6 +341,7 @@ const open = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
   tape: Tape | undefined,
   context: Context.Context<Llm.Llm | Tool.HandlersFor<Tools>> | undefined
 ): Effect.fn.Return<Context.Context<Llm.Llm | Tool.HandlersFor<Tools>>, never, R | Scope.Scope> {
+  const scope = yield* Effect.scope
   const realTime = yield* Clock.Clock
   const realRandom = yield* Random.Random
   const seed = tape?.seed ?? `${realRandom.nextIntUnsafe()}`
@@ -348,6 +349,7 @@ const open = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
   const secrets = new Set<string>()
   const steps = yield* Queue.sliding<void>(1)
   const conductor = Conductor.make({
+    scope,
     dispatcher: (yield* Scheduler.Scheduler).makeDispatcher(),
     live: context === undefined ? undefined : realTime,
     startedAt,
@@ -358,6 +360,7 @@ const open = Effect.fnUntraced(function* <Tools extends Record<string, Tool.Any>
     {
       strict: context === undefined,
       conductor,
+      scope,
       redact: Sessions.redactor(secrets, redact),
       secrets,
       toError: (divergence) => new CassetteMismatch({ cassette: store.name, ...divergence }),

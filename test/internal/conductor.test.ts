@@ -58,6 +58,7 @@ describe("a conductor", () => {
           const log: Array<readonly [what: string, at: number]> = []
           const moments: Array<Conductor.Moment> = []
           const conductor = Conductor.make({
+            scope: yield* Effect.scope,
             dispatcher: scheduler.makeDispatcher(),
             live: timeline === undefined ? late.clock : undefined,
             startedAt: 1_000,

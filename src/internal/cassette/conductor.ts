@@ -6,8 +6,8 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import type { SchedulerDispatcher } from "effect/Scheduler"
+import type * as Scope from "effect/Scope"
 
 /** A delivery of a recording: when, in milliseconds from its start, and to which step. */
 export interface Moment {
@@ -47,6 +47,8 @@ interface Sleeper {
 
 export interface Options {
   readonly dispatcher: SchedulerDispatcher
+  /** Where the timers of a live clock run. */
+  readonly scope: Scope.Scope
   /** The clock of live calls; `undefined` when there are none, and sleeps need not take time. */
   readonly live: Clock.Clock | undefined
   /** Milliseconds since the epoch, which `Moment.at` counts from. */
@@ -56,7 +58,7 @@ export interface Options {
   readonly onStuck: (step: number) => void
 }
 
-export const make = ({ dispatcher, live, onStuck, startedAt, timeline }: Options): Conductor => {
+export const make = ({ dispatcher, live, onStuck, scope, startedAt, timeline }: Options): Conductor => {
   let now = startedAt
   /** The last wake was at this time: what comes after it comes later. */
   let wokeAt = -Infinity
@@ -163,8 +165,12 @@ export const make = ({ dispatcher, live, onStuck, startedAt, timeline }: Options
             kick()
           })
         )
-        return Effect.flatMap(Effect.forkChild(timer, { startImmediately: true }), (fiber) =>
-          Effect.ensuring(sleep, Fiber.interrupt(fiber))
+        // Nothing waits for the end of a timer: a replay has none.
+        return Effect.flatMap(Effect.forkIn(timer, scope, { startImmediately: true }), (fiber) =>
+          Effect.ensuring(
+            sleep,
+            Effect.sync(() => fiber.interruptUnsafe())
+          )
         )
       })
   }

@@ -4,6 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import type { Delta } from "../../Llm.ts"
 import { canonical } from "../json.ts"
 import * as JsonDiff from "../jsonDiff.ts"
@@ -37,6 +39,8 @@ export interface Session {
   /** Every call has to be in the recording. */
   readonly strict: boolean
   readonly conductor: Conductor
+  /** Where live calls run. */
+  readonly scope: Scope.Scope
   /** Takes secrets out of JSON. */
   readonly redact: (value: unknown) => unknown
   /** What is known to be secret so far. */
@@ -58,7 +62,7 @@ export interface Session {
 }
 
 export const make = (
-  options: Pick<Session, "strict" | "conductor" | "redact" | "secrets" | "toError" | "onStep">,
+  options: Pick<Session, "strict" | "conductor" | "scope" | "redact" | "secrets" | "toError" | "onStep">,
   tape: Tape | undefined
 ): Session => {
   const unused = new Map<string, Array<Step>>()
@@ -142,7 +146,11 @@ const record = Effect.fnUntraced(function* <A, E, R>(call: Call, port: Port<A, E
       note(call, at, piece)
       deliver()
     })
-  const outcome = yield* port.encode(yield* Effect.exit(port.live(push)))
+  // In a fiber of its own, so that whoever interrupts the call need not wait for the end of what is live, as in a replay.
+  const fiber = yield* Effect.forkIn(Effect.flatMap(Effect.exit(port.live(push)), port.encode), call.session.scope, {
+    startImmediately: true
+  })
+  const outcome = yield* Effect.onInterrupt(Fiber.join(fiber), () => Effect.sync(() => fiber.interruptUnsafe()))
   yield* turn(call, "arrive", (at) => end(call, at, outcome))
   call.session.onStep()
   return yield* readable(call, port.restore(outcome), call.taken.id)
