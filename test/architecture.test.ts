@@ -19,14 +19,12 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   [3, ["internal/machine"]],
   // ports
   [4, ["Approval", "Budget", "EventHub", "Llm", "SessionStore", "internal/currentRun"]],
-  [
-    5,
-    ["Toolbox", "internal/attempt", "internal/eventStream", "internal/httpLlm", "internal/subRun", "internal/summary"]
-  ],
+  [5, ["Toolbox", "internal/attempt", "internal/eventStream", "internal/httpLlm", "internal/llmJson"]],
+  [5, ["internal/subRun", "internal/summary"]],
   // engine
-  [6, ["ContextWindow", "internal/run", "internal/wire/*"]],
-  [7, ["internal/modelCall", "internal/sentHistory", "internal/toolBatch"]],
-  [8, ["internal/interpreter"]],
+  [6, ["ContextWindow", "internal/run", "internal/wire/*", "internal/cassette/conductor"]],
+  [7, ["internal/cassette/*", "internal/modelCall", "internal/sentHistory", "internal/toolBatch"]],
+  [8, ["internal/cassette/ports", "internal/interpreter"]],
   // facade
   [9, ["Agent"]],
   [10, ["Session", "internal/workflowNode"]],

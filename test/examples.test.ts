@@ -16,6 +16,14 @@ const printed: Readonly<Record<string, string>> = {
 
 500 are odd; 1000 model calls, 750 of them reached the provider
 `,
+  cassette: `
+Recorded: Tea is 3.
+Played: Tea is 3.
+Changed: step 1, messages[0].content
+  messages[0].content
+    - "How much is tea?"
+    + "How much is coffee?"
+`,
   "context-window": `
 A whale swims.
 It swims on.

@@ -8,6 +8,7 @@ import * as Headers from "effect/http/Headers"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { keyShaped, redacted } from "./secrets.ts"
 
 /** Where a failure comes from. */
 export interface Origin {
@@ -34,13 +35,10 @@ export const origin = (provider: string, url: string, ...keys: ReadonlyArray<str
     provider,
     url: scheme + address,
     scrub: (text) =>
-      secrets.reduce((text, secret) => text.replaceAll(secret, "<redacted>"), text).replaceAll(keyShaped, "<redacted>")
+      // The keys that are not known here are told by their shape.
+      secrets.reduce((text, secret) => text.replaceAll(secret, redacted), text).replaceAll(keyShaped, redacted)
   }
 }
-
-/** What looks like a key, for those that are not known here: the prefixes that providers give them, and bearer tokens. */
-const keyShaped =
-  /\b(?:sk|pk|rk|gsk|hf|xai|nvapi|csk|fw)[-_][\w-]{16,}|\bAIza[\w-]{30,}|(?<=\bBearer )[\w.~+/-]{16,}=*/g
 
 /** The connection failed, broke off or stayed silent: worth a retry. */
 export const transport = (origin: Origin, description: string): AiError.NetworkError =>

@@ -5,9 +5,6 @@
  * @since 0.1.0
  */
 import type * as AiError from "effect/ai/AiError"
-import * as Prompt from "effect/ai/Prompt"
-import * as Response from "effect/ai/Response"
-import * as Tool from "effect/ai/Tool"
 import * as Cache from "effect/Cache"
 import * as Context from "effect/Context"
 import * as Digest from "effect/crypto/Digest"
@@ -20,11 +17,10 @@ import * as PrimaryKey from "effect/PrimaryKey"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import * as History from "../History.ts"
 import type { OnDelta } from "../internal/attempt.ts"
 import * as Attempt from "../internal/attempt.ts"
 import * as Json from "../internal/json.ts"
-import * as JsonSchema from "../internal/jsonSchema.ts"
+import * as LlmJson from "../internal/llmJson.ts"
 import * as Llm from "../Llm.ts"
 import * as Usage from "../Usage.ts"
 
@@ -134,7 +130,7 @@ const cached =
       const unpaid = new WeakSet<Llm.LlmResponse>()
       return Llm.make(
         Effect.fnUntraced(function* (request, onDelta) {
-          const text = Result.try(() => Json.canonical(identity(request)))
+          const text = Result.try(() => Json.canonical(LlmJson.ofRequest(request)))
           // A provider that cannot write the request as JSON either says so better.
           if (Result.isFailure(text)) return yield* llm.generate(request, onDelta)
           const key = yield* digestHex(Digest.sha256, new TextEncoder().encode(text.success))
@@ -171,15 +167,8 @@ const throughStore = Effect.fnUntraced(function* (store: Persistence.Persistence
 const warn = (error: Persistence.PersistenceError | Schema.SchemaError) =>
   Effect.as(Effect.logWarning("The cache of model responses cannot be used", error), undefined)
 
-const Stored: Schema.Codec<Llm.LlmResponse, unknown> = Schema.Struct({
-  content: Schema.Array(Schema.toEncoded(Prompt.AssistantMessagePart)),
-  finishReason: Response.FinishReason,
-  tokens: Usage.Tokens,
-  model: Schema.UndefinedOr(Schema.String)
-})
-
-class Entry implements Persistable.Persistable<typeof Stored, typeof Schema.Never> {
-  readonly [Persistable.symbol] = { success: Stored, error: Schema.Never }
+class Entry implements Persistable.Persistable<typeof LlmJson.LlmResponseJson, typeof Schema.Never> {
+  readonly [Persistable.symbol] = { success: LlmJson.LlmResponseJson, error: Schema.Never }
   readonly key: string
   constructor(key: string) {
     this.key = key
@@ -188,24 +177,6 @@ class Entry implements Persistable.Persistable<typeof Stored, typeof Schema.Neve
     return this.key
   }
 }
-
-const encodeHistory = Schema.encodeSync(History.History)
-
-/** All that makes a request what it is. */
-const identity = ({ history, instructions, output, sampling, toolChoice, tools }: Llm.LlmRequest) => ({
-  instructions,
-  messages: encodeHistory(history),
-  tools: tools.map((tool) => ({
-    name: tool.name,
-    description: Tool.getDescription(tool),
-    strict: Tool.getStrictMode(tool),
-    schema: JsonSchema.ofTool(tool),
-    args: Tool.isProviderDefined(tool) ? tool.args : undefined
-  })),
-  toolChoice,
-  sampling,
-  output: output && { name: output.name, schema: JsonSchema.of(output.schema) }
-})
 
 const replay = ({ content }: Llm.LlmResponse, onDelta: OnDelta): void => {
   if (onDelta === undefined) return

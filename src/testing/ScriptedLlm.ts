@@ -8,8 +8,11 @@
  */
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import type { AssistantContent } from "../History.ts"
 import type { Delta, Generate, LlmRequest, LlmResponse } from "../Llm.ts"
 import { Llm } from "../Llm.ts"
@@ -66,6 +69,28 @@ export interface ScriptedLlm {
   readonly requests: ReadonlyArray<LlmRequest>
   /** Turns of the script that no call has used. */
   readonly remaining: () => number
+  /** Calls beyond the end of the script that no turn was there for. */
+  readonly missing: () => number
+}
+
+/**
+ * A script and the calls of the model were not of the same length.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ScriptMismatch extends Schema.TaggedError<ScriptMismatch>()("ScriptMismatch", {
+  /** Turns of the script that no call has used. */
+  unused: Schema.Int,
+  /** Calls that found no turn. */
+  missing: Schema.Int
+}) {
+  override get message(): string {
+    const { missing, unused } = this
+    return missing > 0
+      ? `The script has no turns for the last ${missing} model calls`
+      : `The last ${unused} turns of the script were not used`
+  }
 }
 
 const defaultTokens: Tokens = {
@@ -87,6 +112,7 @@ export const make = (script: ReadonlyArray<Turn>, otherwise?: Turn): ScriptedLlm
   const requests: Array<LlmRequest> = []
   let used = 0
   let calls = 0
+  let missing = 0
 
   const respond = (turn: Turn, request: LlmRequest, onDelta: OnDelta): Effect.Effect<LlmResponse, AiError.AiError> => {
     if (typeof turn === "string") {
@@ -118,12 +144,15 @@ export const make = (script: ReadonlyArray<Turn>, otherwise?: Turn): ScriptedLlm
   return {
     requests,
     remaining: () => Math.max(0, script.length - used),
+    missing: () => missing,
     generate: (request, onDelta) =>
       Effect.suspend(() => {
         requests.push(request)
         const turn = used < script.length ? script[used] : otherwise
         used++
-        return turn === undefined ? Effect.fail(exhausted(used)) : respond(turn, request, onDelta)
+        if (turn !== undefined) return respond(turn, request, onDelta)
+        missing++
+        return Effect.fail(exhausted(used))
       })
   }
 }
@@ -171,3 +200,36 @@ const exhausted = (call: number): AiError.AiError =>
  */
 export const layer = (script: ReadonlyArray<Turn>, otherwise?: Turn): Layer.Layer<Llm> =>
   Layer.sync(Llm, () => make(script, otherwise))
+
+/**
+ * Fails if the model has turns left, or was called when it had none. The latter is also the failure of that call, but a
+ * retry, a fallback, or the run's own error handling may have passed it over.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const check = (self: ScriptedLlm): Effect.Effect<void, ScriptMismatch> =>
+  Effect.suspend(() => {
+    const unused = self.remaining()
+    const missing = self.missing()
+    return unused > 0 || missing > 0 ? Effect.fail(new ScriptMismatch({ unused, missing })) : Effect.void
+  })
+
+/**
+ * A layer with a scripted model that the program has to use up: when its scope ends, it dies of the
+ * {@link ScriptMismatch} that {@link check} fails with, unless the program was interrupted or died itself.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerExact = (script: ReadonlyArray<Turn>): Layer.Layer<Llm> =>
+  Layer.effect(
+    Llm,
+    Effect.acquireRelease(
+      Effect.sync(() => make(script)),
+      (self, exit) =>
+        Exit.isFailure(exit) && (Cause.hasInterrupts(exit.cause) || Cause.hasDies(exit.cause))
+          ? Effect.void
+          : Effect.orDie(check(self))
+    )
+  )

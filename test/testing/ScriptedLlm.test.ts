@@ -5,6 +5,7 @@ import { Llm } from "effect-agent-runtime/Llm"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import * as AiError from "effect/ai/AiError"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
@@ -114,6 +115,40 @@ describe("a script", () => {
       assert.strictEqual(llm.remaining(), 0)
       assert.lengthOf(llm.requests, 3)
       for (const [i, expected] of [request, other, request].entries()) assert.strictEqual(llm.requests[i], expected)
+    })
+  )
+
+  it.effect("is checked to be as long as the calls that were made", () =>
+    Effect.gen(function* () {
+      const llm = ScriptedLlm.make(["a", "b"])
+      yield* llm.generate(request)
+      const unused = yield* Effect.flip(ScriptedLlm.check(llm))
+      assert.deepStrictEqual([unused.unused, unused.missing], [1, 0])
+      assert.include(unused.message, "last 1 turns of the script were not used")
+      yield* llm.generate(request)
+      yield* ScriptedLlm.check(llm)
+      yield* Effect.ignore(llm.generate(request))
+      const missing = yield* Effect.flip(ScriptedLlm.check(llm))
+      assert.deepStrictEqual([missing.unused, missing.missing], [0, 1])
+      assert.include(missing.message, "no turns for the last 1 model calls")
+      yield* ScriptedLlm.check(ScriptedLlm.make([], "again and again"))
+    })
+  )
+
+  it.effect("that has to be used up ends in a defect if it is not, even where failures are passed over", () =>
+    Effect.gen(function* () {
+      const call = Effect.ignore(Effect.flatMap(Llm, (llm) => llm.generate(request)))
+      const defect = (calls: number, script: ReadonlyArray<ScriptedLlm.Turn>) =>
+        Effect.replicateEffect(call, calls).pipe(
+          Effect.provide(ScriptedLlm.layerExact(script)),
+          Effect.as(undefined),
+          Effect.catchDefect((mismatch) => Effect.succeed(mismatch))
+        )
+      assert.deepStrictEqual(yield* defect(2, ["a", "b"]), undefined)
+      assert.deepStrictEqual(yield* defect(1, ["a", "b"]), new ScriptedLlm.ScriptMismatch({ unused: 1, missing: 0 }))
+      assert.deepStrictEqual(yield* defect(3, ["a", "b"]), new ScriptedLlm.ScriptMismatch({ unused: 0, missing: 1 }))
+      const died = yield* Effect.exit(Effect.provide(Effect.die("first"), ScriptedLlm.layerExact(["a"])))
+      assert.deepStrictEqual(died, Exit.die("first"))
     })
   )
 
