@@ -150,7 +150,10 @@ const run = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
 describe.concurrent("the examples", { timeout: 30_000 }, () => {
   it("are all in this test", () => {
     assert.deepStrictEqual(
-      readdirSync(directory).toSorted(),
+      // That of several files has a test of its own.
+      readdirSync(directory)
+        .filter((name) => name !== "discourse")
+        .toSorted(),
       Object.keys(printed).map((name) => `${name}.ts`)
     )
   })
