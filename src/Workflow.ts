@@ -128,8 +128,8 @@ const codecOf = (schema: Schema.Codec<never, unknown> | undefined): Codec | unde
  *
  * **Details**
  *
- * `name` is the agent's unless given; steps of one step need different names. `prompt` makes the prompt of another input;
- * `undefined` is no prompt, for an agent that goes on with a shared conversation. In a conversation, a prompt that is the
+ * `name` is the agent's unless given; steps of one step need different names. `prompt` makes the prompt, text or text
+ * and files, of another input; `undefined` is no prompt, for an agent that goes on with a shared conversation. In a conversation, a prompt that is the
  * answer which the agent sees as the last message anyway is not repeated; the agent is asked to go on from it.
  *
  * **Example** (Two agents, one after the other)
@@ -159,7 +159,7 @@ export const agent: {
   <A extends Agents.Any>(
     agent: A,
     options?: { readonly name?: string | undefined }
-  ): Workflow<UserContent, Agents.OutputOf<A>, AgentError | Agents.ErrorOf<A>, Llm | Agents.ServicesOf<A>>
+  ): Workflow<string, Agents.OutputOf<A>, AgentError | Agents.ErrorOf<A>, Llm | Agents.ServicesOf<A>>
   <A extends Agents.Any, In>(
     agent: A,
     options: { readonly name?: string | undefined; readonly prompt: (input: In) => UserContent | undefined }
@@ -178,7 +178,7 @@ export const agent: {
     agent: Agents.definitionOf(self)
   })
 
-const asPrompt = (input: UserContent): UserContent => input
+const asPrompt = (input: string): string => input
 
 /**
  * A step that computes something. A function that throws ends the run as a defect: what can fail is an {@link effect}.
