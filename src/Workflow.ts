@@ -22,6 +22,7 @@ import type * as Stream from "effect/Stream"
 import type { Agent } from "./Agent.ts"
 import * as Agents from "./Agent.ts"
 import type { AgentError } from "./AgentError.ts"
+import type { Delivery } from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import { eventStream } from "./internal/eventStream.ts"
 import { describe, withCaller } from "./internal/subRun.ts"
@@ -721,11 +722,13 @@ export const stream = <In, Out, E, R, R2 = never>(
   input: In,
   options: RunOptions<R2> = {}
 ): Stream.Stream<RunEvent, WorkflowError<E>, R | R2> =>
-  eventStream((observe) =>
+  eventStream(isEvent, (observe) =>
     typed<Out, WorkflowError<E>, R | R2>(
       interpret(nodeOf(self), input, { ...untyped(options), observe, resume: undefined })
     )
   )
+
+const isEvent = (delivery: Delivery): delivery is RunEvent => delivery._tag !== "Lagged"
 
 /**
  * Goes on where a run ended: steps that are finished are not run again, their outputs are taken from the record.

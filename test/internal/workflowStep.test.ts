@@ -11,8 +11,8 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Schema from "effect/Schema"
-import type { Plan, World } from "../support/workflows.ts"
-import * as Workflows from "../support/workflows.ts"
+import type { Plan, World } from "../support/workflowPlans.ts"
+import * as Workflows from "../support/workflowPlans.ts"
 
 const codec = Schema.toCodecJson(WorkflowRun)
 const throughJson = (run: WorkflowRun): WorkflowRun =>
