@@ -18,6 +18,7 @@ import type { AgentError } from "./AgentError.ts"
 import { InvalidAgent } from "./AgentError.ts"
 import type { AgentEvent } from "./AgentEvent.ts"
 import type { ContextWindow } from "./ContextWindow.ts"
+import type { Delivery } from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import * as Histories from "./History.ts"
 import type { Observer } from "./internal/currentRun.ts"
@@ -372,10 +373,10 @@ export const stream = <Name extends string, Output, E, R>(
 /** The events of a run, which is an effect of the observer it tells them; they end when the effect does. @internal */
 export const eventsOf = <A, E, R>(
   run: (observer: Observer) => Effect.Effect<A, E, R>
-): Stream.Stream<AgentEvent, E, R> => Stream.filter(eventStream(run), isAgentEvent)
+): Stream.Stream<AgentEvent, E, R> => eventStream(isAgentEvent, run)
 
 /** None of workflows that are tools. */
-const isAgentEvent = (event: RunEvent): event is AgentEvent => "agent" in event
+const isAgentEvent = (delivery: Delivery): delivery is AgentEvent => "agent" in delivery
 
 /**
  * Runs an agent with an `output` schema and streams its answer while the model writes it: each element is the JSON so

@@ -22,6 +22,7 @@ import type * as Stream from "effect/Stream"
 import type { Agent } from "./Agent.ts"
 import * as Agents from "./Agent.ts"
 import type { AgentError } from "./AgentError.ts"
+import type { Delivery } from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import { eventStream } from "./internal/eventStream.ts"
 import { describe, withCaller } from "./internal/subRun.ts"
@@ -30,6 +31,7 @@ import * as Nodes from "./internal/workflowNode.ts"
 import * as Pasts from "./internal/workflowPast.ts"
 import { interpret } from "./internal/workflowStep.ts"
 import type { Llm } from "./Llm.ts"
+import * as Mermaid from "./Mermaid.ts"
 import { Timeout } from "./Toolbox.ts"
 import type { AnswerRejected, IterationLimitReached, RecordMismatch, WorkflowError } from "./WorkflowError.ts"
 import type { RunEvent } from "./WorkflowEvent.ts"
@@ -128,8 +130,8 @@ const codecOf = (schema: Schema.Codec<never, unknown> | undefined): Codec | unde
  *
  * **Details**
  *
- * `name` is the agent's unless given; steps of one step need different names. `prompt` makes the prompt of another input;
- * `undefined` is no prompt, for an agent that goes on with a shared conversation. In a conversation, a prompt that is the
+ * `name` is the agent's unless given; steps of one step need different names. `prompt` makes the prompt, text or text
+ * and files, of another input; `undefined` is no prompt, for an agent that goes on with a shared conversation. In a conversation, a prompt that is the
  * answer which the agent sees as the last message anyway is not repeated; the agent is asked to go on from it.
  *
  * **Example** (Two agents, one after the other)
@@ -159,7 +161,7 @@ export const agent: {
   <A extends Agents.Any>(
     agent: A,
     options?: { readonly name?: string | undefined }
-  ): Workflow<UserContent, Agents.OutputOf<A>, AgentError | Agents.ErrorOf<A>, Llm | Agents.ServicesOf<A>>
+  ): Workflow<string, Agents.OutputOf<A>, AgentError | Agents.ErrorOf<A>, Llm | Agents.ServicesOf<A>>
   <A extends Agents.Any, In>(
     agent: A,
     options: { readonly name?: string | undefined; readonly prompt: (input: In) => UserContent | undefined }
@@ -178,7 +180,7 @@ export const agent: {
     agent: Agents.definitionOf(self)
   })
 
-const asPrompt = (input: UserContent): UserContent => input
+const asPrompt = (input: string): string => input
 
 /**
  * A step that computes something. A function that throws ends the run as a defect: what can fail is an {@link effect}.
@@ -650,6 +652,25 @@ const conversationNode = (conversation: Conversation | Summarized<unknown, unkno
 export const shape = (self: Any): StepShape => Nodes.shape(nodeOf(self))
 
 /**
+ * Draws a workflow as a Mermaid flowchart; with a run of it, also what each step has done: `Mermaid.flowchart` of its
+ * {@link shape}.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import * as Workflow from "effect-agent-runtime/Workflow"
+ *
+ * const shout = Workflow.transform("shout", (text: string) => text.toUpperCase())
+ * Workflow.toMermaid(Workflow.make("loud", shout)).split("\n")[0] // => "flowchart TD"
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const toMermaid = (self: Any, run?: WorkflowRun | undefined, options?: Mermaid.Options | undefined): string =>
+  Mermaid.flowchart(shape(self), run, options)
+
+/**
  * What a run results in.
  *
  * @category models
@@ -721,11 +742,13 @@ export const stream = <In, Out, E, R, R2 = never>(
   input: In,
   options: RunOptions<R2> = {}
 ): Stream.Stream<RunEvent, WorkflowError<E>, R | R2> =>
-  eventStream((observe) =>
+  eventStream(isEvent, (observe) =>
     typed<Out, WorkflowError<E>, R | R2>(
       interpret(nodeOf(self), input, { ...untyped(options), observe, resume: undefined })
     )
   )
+
+const isEvent = (delivery: Delivery): delivery is RunEvent => delivery._tag !== "Lagged"
 
 /**
  * Goes on where a run ended: steps that are finished are not run again, their outputs are taken from the record.

@@ -525,6 +525,7 @@ describe("the diagram of a run", () => {
       )
       const { run } = yield* Workflow.run(main, "tea,milk")
       const chart = yield* parsed(Workflow.shape(main), run)
+      assert.strictEqual(Workflow.toMermaid(main, run), Mermaid.flowchart(Workflow.shape(main), run))
       assert.deepStrictEqual(notesOf(chart), {
         split: "Transform; 0ms; successStyle",
         each: "Map; 0ms; successStyle",

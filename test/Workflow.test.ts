@@ -1,15 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Agent from "effect-agent-runtime/Agent"
+import * as EventHub from "effect-agent-runtime/EventHub"
 import * as History from "effect-agent-runtime/History"
+import type { LlmRequest } from "effect-agent-runtime/Llm"
 import { Llm } from "effect-agent-runtime/Llm"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import * as Workflow from "effect-agent-runtime/Workflow"
-import type { WorkflowRun } from "effect-agent-runtime/WorkflowRun"
+import { RecordMismatch } from "effect-agent-runtime/WorkflowError"
+import type { RunEvent } from "effect-agent-runtime/WorkflowEvent"
+import * as WorkflowEvent from "effect-agent-runtime/WorkflowEvent"
+import type { StepShape } from "effect-agent-runtime/WorkflowRun"
+import { WorkflowRun } from "effect-agent-runtime/WorkflowRun"
+import * as AiError from "effect/ai/AiError"
+import * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 
 class Broken extends Schema.TaggedError<Broken>()("Broken", { at: Schema.Unknown }) {}
@@ -337,4 +348,594 @@ describe("refine", () => {
       assert.strictEqual(yield* outputOf(workflow, 0), 2)
     })
   )
+})
+
+const rate = AiError.make({ module: "test", method: "generate", reason: new AiError.RateLimitError({}) })
+
+/** What a request says, message by message. */
+const said = ({ history }: LlmRequest) =>
+  Array.from(history, (message) => [
+    message.role,
+    typeof message.content === "string"
+      ? message.content
+      : message.content.map((part) => ("text" in part ? part.text : part.type)).join()
+  ])
+
+const Search = Tool.make("search", { parameters: Schema.Struct({ for: Schema.String }), success: Schema.String })
+const Tools = Toolkit.make(Search)
+const ToolsLayer = Tools.toLayer({ search: ({ for: words }) => Effect.succeed(`found ${words}`) })
+const searching = (words: string): ScriptedLlm.Turn => ({ tool: "search", params: { for: words } })
+
+const codec = Schema.toCodecJson(WorkflowRun)
+const throughJson = (run: WorkflowRun): WorkflowRun =>
+  Schema.decodeUnknownSync(codec)(JSON.parse(JSON.stringify(Schema.encodeSync(codec)(run))))
+
+describe("a conversation", () => {
+  const step = (name: string) => Workflow.agent(Agent.make(name, { instructions: `I am ${name}.` }))
+
+  it.effect("is each agent's own by default", () =>
+    Effect.gen(function* () {
+      const llm = ScriptedLlm.make(["one", "two"])
+      const { history } = yield* Effect.provideService(
+        Workflow.run(Workflow.make("w", step("a"), step("b")), "hi"),
+        Llm,
+        llm
+      )
+      assert.deepStrictEqual(llm.requests.map(said), [[["user", "hi"]], [["user", "one"]]])
+      assert.strictEqual(history.length, 0)
+    })
+  )
+
+  it.effect("that is shared shows the next agent what was said, the answer once, by its own instructions", () =>
+    Effect.gen(function* () {
+      const llm = ScriptedLlm.make(["one", "two"])
+      const workflow = Workflow.make("w", step("a"), step("b")).pipe(Workflow.withConversation("shared"))
+      const { history } = yield* Effect.provideService(Workflow.run(workflow, "hi"), Llm, llm)
+      const [, second] = llm.requests
+      assert.deepStrictEqual(said(second!), [
+        ["user", "hi"],
+        ["assistant", "one"],
+        ["user", "Go on from the last message, by your own instructions."]
+      ])
+      assert.strictEqual(second!.instructions, "I am b.")
+      assert.strictEqual(history.length, 4)
+    })
+  )
+
+  it.effect("goes on from one that is given, and takes a prompt in place of the answer", () =>
+    Effect.gen(function* () {
+      const llm = ScriptedLlm.make(["two"])
+      const shared = Workflow.agent(Agent.make("a"), { prompt: (_: null) => "And now?" })
+      const history = History.appendAssistant(History.appendUser(History.empty, "hi"), [{ type: "text", text: "one" }])
+      yield* Effect.provideService(Workflow.run(shared, null, { history }), Llm, llm)
+      assert.deepStrictEqual(said(llm.requests[0]!), [
+        ["user", "hi"],
+        ["assistant", "one"],
+        ["user", "And now?"]
+      ])
+    })
+  )
+
+  it.effect("keeps what both of two agents say that run at the same time", () =>
+    Effect.gen(function* () {
+      const llm = ScriptedLlm.make([], ({ instructions }) =>
+        Effect.as(Effect.yieldNow, instructions === "I am c." ? "three" : `by ${instructions}`)
+      )
+      const workflow = Workflow.make(
+        "w",
+        Workflow.parallel("both", { a: step("a"), b: step("b") }),
+        Workflow.transform("ask", () => "which?"),
+        step("c")
+      ).pipe(Workflow.withConversation("shared"))
+      yield* Effect.provideService(Workflow.run(workflow, "hi"), Llm, llm)
+      assert.deepStrictEqual(llm.requests.slice(0, 2).map(said), [[["user", "hi"]], [["user", "hi"]]])
+      assert.deepStrictEqual(said(llm.requests[2]!), [
+        ["user", "hi"],
+        ["assistant", "by I am a."],
+        ["user", "hi"],
+        ["assistant", "by I am b."],
+        ["user", "which?"]
+      ])
+    })
+  )
+
+  it.effect("keeps what an agent did that failed, and does not ask the open question again", () =>
+    Effect.gen(function* () {
+      const llm = ScriptedLlm.make([searching("tea"), rate, "it is tea"])
+      const shared = Workflow.make(
+        "w",
+        Workflow.fallback(
+          "some",
+          Workflow.agent(Agent.make("first", { toolkit: Tools })),
+          Workflow.agent(Agent.make("second", { toolkit: Tools }))
+        )
+      ).pipe(Workflow.withConversation("shared"))
+      const { output } = yield* Workflow.run(shared, "tea?").pipe(
+        Effect.provideService(Llm, llm),
+        Effect.provide(ToolsLayer)
+      )
+      assert.strictEqual(output, "it is tea")
+      assert.deepStrictEqual(said(llm.requests[2]!), [
+        ["user", "tea?"],
+        ["assistant", "tool-call"],
+        ["tool", "tool-result"]
+      ])
+    })
+  )
+
+  const forked = (merge: "append" | "discard") =>
+    Workflow.make(
+      "w",
+      step("a"),
+      Workflow.make("aside", step("b")).pipe(Workflow.withConversation({ forked: merge })),
+      Workflow.transform("ask", () => "and?"),
+      step("c")
+    ).pipe(Workflow.withConversation("shared"))
+
+  it.effect("that is forked begins with what was said, and ends in it or not", () =>
+    Effect.gen(function* () {
+      for (const [merge, heard] of [
+        ["append", 5],
+        ["discard", 3]
+      ] as const) {
+        const llm = ScriptedLlm.make(["one", "two", "three"])
+        yield* Effect.provideService(Workflow.run(forked(merge), "hi"), Llm, llm)
+        assert.lengthOf(said(llm.requests[1]!), 3)
+        assert.lengthOf(said(llm.requests[2]!), heard)
+      }
+    })
+  )
+
+  it.effect("that is forked ends in a summary, by an agent, which a resumed run does not make again", () =>
+    Effect.gen(function* () {
+      const summary = Agent.make("summarizer")
+      const workflow = Workflow.make(
+        "w",
+        step("a"),
+        Workflow.make("aside", step("b")).pipe(Workflow.withConversation({ forked: { summary } })),
+        Workflow.transform("ask", () => "and?"),
+        step("c")
+      ).pipe(Workflow.withConversation("shared"))
+      const llm = ScriptedLlm.make(["one", "two", "in short: two", rate])
+      const error = yield* Workflow.run(workflow, "hi").pipe(Effect.provideService(Llm, llm), Effect.flip)
+      const expected = [
+        ["user", "hi"],
+        ["assistant", "one"],
+        ["user", "in short: two"],
+        ["user", "and?"]
+      ]
+      assert.deepStrictEqual(said(llm.requests[3]!), expected)
+      assert.strictEqual(error.run.usage.modelCalls, 3)
+      const again = ScriptedLlm.make(["three"])
+      const { output } = yield* Workflow.resume(workflow, throughJson(error.run)).pipe(
+        Effect.provideService(Llm, again)
+      )
+      assert.strictEqual(output, "three")
+      assert.deepStrictEqual(again.requests.map(said), [expected])
+    })
+  )
+
+  it.effect("of a nested workflow is its own unless it says otherwise", () =>
+    Effect.gen(function* () {
+      const llm = ScriptedLlm.make(["one", "two"])
+      const workflow = Workflow.make("w", step("a"), Workflow.make("alone", step("b"))).pipe(
+        Workflow.withConversation("shared")
+      )
+      yield* Effect.provideService(Workflow.run(workflow, "hi"), Llm, llm)
+      assert.deepStrictEqual(said(llm.requests[1]!), [["user", "one"]])
+    })
+  )
+})
+
+describe("a failed run", () => {
+  const nested = Workflow.make(
+    "outer",
+    increment,
+    Workflow.make("middle", Workflow.make("inner", double, Workflow.agent(Agent.make("asked"), { prompt: String })))
+  )
+
+  it.effect("tells which step failed, with what input, and why, through all levels", () =>
+    Effect.gen(function* () {
+      const error = yield* Workflow.run(nested, 1).pipe(Effect.provide(ScriptedLlm.layer([rate])), Effect.flip)
+      assert.strictEqual(error.reason._tag, "AgentError")
+      assert.deepInclude(error.step, { index: 4, name: "asked", input: 4, status: "failed" })
+      assert.deepStrictEqual(error.step?.path, ["outer", "middle", "inner", "asked"])
+      assert.deepStrictEqual(
+        error.step?.failure?.causes.map(({ tag }) => tag),
+        ["ModelFailed", "AiError", "RateLimitError"]
+      )
+      assert.include(error.message, "outer / middle / inner / asked")
+      assert.deepStrictEqual(places(error.run), [
+        "outer increment completed",
+        "outer middle failed",
+        "outer middle inner failed",
+        "outer middle inner double completed",
+        "outer middle inner asked failed"
+      ])
+    })
+  )
+
+  it.effect("can be caught by what the step failed with", () =>
+    Effect.gen(function* () {
+      const caught = yield* Workflow.run(Workflow.make("w", increment, broken), 1).pipe(
+        Effect.catchReason("WorkflowError", "Broken", ({ at }, { run }) => Effect.succeed([at, run.status]))
+      )
+      assert.deepStrictEqual(caught, [2, "failed"])
+    })
+  )
+
+  it.effect("of a function that throws is a defect, and its record is there", () =>
+    Effect.gen(function* () {
+      let record: WorkflowRun | undefined
+      const throws = Workflow.transform("throws", (): number => {
+        throw new Error("oops")
+      })
+      const exit = yield* Workflow.run(Workflow.make("w", increment, throws), 1, {
+        onEnd: (run) => Effect.sync(() => (record = run))
+      }).pipe(Effect.exit)
+      assert.isTrue(Exit.hasDies(exit))
+      assert.deepStrictEqual(record?.failure, { tag: "Defect", message: "oops", causes: [] })
+      assert.strictEqual(record?.failedStep, 1)
+    })
+  )
+})
+
+describe("an interrupted run", () => {
+  it.effect("leaves a record, and nothing that runs, forked or not", () =>
+    Effect.gen(function* () {
+      const hanging = Latch.makeUnsafe(false)
+      const ended: Array<string> = []
+      const ending = (name: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => void ended.push(name)))
+      const forks = Workflow.effect("forks", () =>
+        Effect.gen(function* () {
+          yield* Effect.forkChild(ending("forked"), { startImmediately: true })
+          yield* hanging.open
+          return yield* ending("step")
+        })
+      )
+      let record: WorkflowRun | undefined
+      const fiber = yield* Workflow.run(Workflow.make("w", increment, forks), 1, {
+        onEnd: (run) => Effect.sync(() => (record = run))
+      }).pipe(Effect.forkChild)
+      yield* hanging.await
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(ended.toSorted(), ["forked", "step"])
+      assert.strictEqual(record?.status, "interrupted")
+      assert.deepStrictEqual(places(record!), ["w increment completed", "w forks interrupted"])
+    })
+  )
+
+  it.effect("does not let what a step forks outlive the step", () =>
+    Effect.gen(function* () {
+      let ended = false
+      const forks = Workflow.effect("forks", (n: number) =>
+        Effect.as(
+          Effect.forkChild(
+            Effect.onInterrupt(Effect.never, () => Effect.sync(() => (ended = true))),
+            { startImmediately: true }
+          ),
+          n
+        )
+      )
+      const seen = Workflow.transform("seen", () => ended)
+      assert.isTrue(yield* outputOf(Workflow.make("w", forks, seen), 1))
+    })
+  )
+})
+
+describe("events", () => {
+  const recorded = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+    const events: Array<RunEvent> = []
+    const hub = { ...(yield* EventHub.make()), publish: (batch: ReadonlyArray<RunEvent>) => void events.push(...batch) }
+    yield* Effect.exit(Effect.provideService(effect, EventHub.EventHub, hub))
+    return events
+  })
+
+  const tell = (events: ReadonlyArray<RunEvent>) =>
+    events.map((event) => `${WorkflowEvent.componentId(event)} ${WorkflowEvent.type(event)}`)
+
+  it.effect("are all there for names with colons, without holes", () =>
+    Effect.gen(function* () {
+      const workflow = Workflow.make("etl:daily", Workflow.agent(Agent.make("a:b")))
+      const events = yield* recorded(Effect.provide(Workflow.run(workflow, "hi"), ScriptedLlm.layer(["ho"])))
+      assert.deepStrictEqual(
+        tell(events).filter((line) => !line.endsWith("progress")),
+        [
+          "etl:daily started",
+          "etl:daily:step:0 started",
+          "a:b started",
+          "a:b:llm:1 started",
+          "a:b:llm:1 completed",
+          "a:b completed",
+          "etl:daily:step:0 completed",
+          "etl:daily completed"
+        ]
+      )
+      for (const runId of new Set(events.map((event) => event.runId))) {
+        const offsets = events.filter((event) => event.runId === runId).map(({ offset }) => offset)
+        assert.deepStrictEqual(offsets, Array.from(offsets.keys()))
+      }
+    })
+  )
+
+  it.effect("of a failing step are in the original's order", () =>
+    Effect.gen(function* () {
+      const workflow = Workflow.make("w", Workflow.agent(Agent.make("a")))
+      const events = yield* recorded(Effect.provide(Workflow.run(workflow, "hi"), ScriptedLlm.layer([rate])))
+      assert.deepStrictEqual(
+        tell(events).filter((line) => line.endsWith("failed")),
+        ["a:llm:1 failed", "a failed", "w:step:0 failed", "w failed"]
+      )
+    })
+  )
+
+  it.effect("of a workflow in a branch reach the same hub, with the outer run as their parent", () =>
+    Effect.gen(function* () {
+      const inner = Workflow.make("inner", Workflow.agent(Agent.make("a"), { prompt: String }))
+      const workflow = Workflow.make(
+        "outer",
+        Workflow.branch("which", (_: number) => "in", { in: inner })
+      )
+      const events = yield* recorded(Effect.provide(Workflow.run(workflow, 1), ScriptedLlm.layer(["ho"])))
+      const idOf = (name: string) =>
+        events.find((event) => ("workflow" in event ? event.workflow === name : event.agent === name))!
+      const [outer, nested, agent] = ["outer", "inner", "a"].map(idOf)
+      assert.deepStrictEqual([outer!.parentRunId, outer!.rootRunId], [undefined, undefined])
+      assert.deepStrictEqual([nested!.parentRunId, nested!.rootRunId], [outer!.runId, outer!.runId])
+      assert.deepStrictEqual([agent!.parentRunId, agent!.rootRunId], [nested!.runId, outer!.runId])
+    })
+  )
+
+  it.effect("of one workflow can be subscribed to, by run and by scope", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      const steps = yield* hub.subscribe({ scopes: ["workflow_step"], types: ["completed"] })
+      const agents = yield* hub.subscribe({ agent: "a" })
+      yield* Workflow.run(Workflow.make("w", Workflow.agent(Agent.make("a"))), "hi").pipe(
+        Effect.provide(ScriptedLlm.layer(["ho"])),
+        Effect.provideService(EventHub.EventHub, hub)
+      )
+      assert.deepStrictEqual(
+        (yield* steps.take).map(({ _tag }) => _tag),
+        ["StepCompleted"]
+      )
+      assert.isFalse((yield* agents.take).some((event) => "workflow" in event))
+    })
+  )
+
+  it.effect("of concurrent runs do not mix", () =>
+    Effect.gen(function* () {
+      const workflow = Workflow.make("w", increment, double)
+      const events = yield* recorded(
+        Effect.forEach([1, 2, 3], (n) => Workflow.run(workflow, n), { concurrency: "unbounded" })
+      )
+      const runs = Map.groupBy(events, (event) => event.runId)
+      assert.deepStrictEqual(
+        Array.from(runs.values(), (own) => WorkflowEvent.fold(own)?.output),
+        [4, 6, 8]
+      )
+    })
+  )
+
+  it.effect("are streamed with those of the agents, and the stream fails as the run does", () =>
+    Effect.gen(function* () {
+      const workflow = Workflow.make("w", Workflow.agent(Agent.make("a")), broken)
+      const tags: Array<string> = []
+      const error = yield* Workflow.stream(workflow, "hi").pipe(
+        Stream.runForEach(({ _tag }) => Effect.sync(() => void tags.push(_tag))),
+        Effect.provide(ScriptedLlm.layer(["ho"])),
+        Effect.flip
+      )
+      assert.strictEqual(error.reason._tag, "Broken")
+      assert.includeMembers(tags, ["WorkflowStarted", "RunStarted", "RunCompleted", "StepFailed"])
+      assert.strictEqual(tags.at(-1), "WorkflowFailed")
+    })
+  )
+
+  it.effect("hold a run back whose consumer is behind", () =>
+    Effect.gen(function* () {
+      let iterations = 0
+      const endless = Workflow.loop(
+        "endless",
+        Workflow.transform("count", (n: number) => (iterations = n + 1)),
+        { until: () => false, maxIterations: 100_000 }
+      )
+      yield* Workflow.stream(endless, 0).pipe(Stream.take(10), Stream.runDrain)
+      assert.isBelow(iterations, 5000)
+    })
+  )
+})
+
+describe("resume", () => {
+  it.effect("makes only the model calls that are missing", () =>
+    Effect.gen(function* () {
+      const workflow = Workflow.make(
+        "w",
+        increment,
+        Workflow.agent(Agent.make("a", { toolkit: Tools }), { prompt: String }),
+        Workflow.agent(Agent.make("b"))
+      )
+      const llm = ScriptedLlm.make([searching("one"), searching("two"), rate])
+      const error = yield* Workflow.run(workflow, 1).pipe(
+        Effect.provideService(Llm, llm),
+        Effect.provide(ToolsLayer),
+        Effect.flip
+      )
+      const again = ScriptedLlm.make(["found both", "the end"])
+      const { output, run } = yield* Workflow.resume(workflow, throughJson(error.run)).pipe(
+        Effect.provideService(Llm, again),
+        Effect.provide(ToolsLayer)
+      )
+      assert.strictEqual(output, "the end")
+      assert.deepStrictEqual(
+        said(again.requests[0]!).map(([role]) => role),
+        ["user", "assistant", "tool", "assistant", "tool"]
+      )
+      assert.lengthOf(again.requests, 2)
+      assert.strictEqual(run.usage.modelCalls, 4)
+      assert.deepStrictEqual(places(run), ["w increment completed", "w a completed", "w b completed"])
+    })
+  )
+
+  it.effect("reads outputs by their schemas", () =>
+    Effect.gen(function* () {
+      let fails = true
+      const dated = Agent.make("dated", { output: Schema.Struct({ at: Schema.Date }) })
+      const workflow = Workflow.make(
+        "w",
+        Workflow.parallel("both", {
+          told: Workflow.agent(dated),
+          known: Workflow.transform("known", () => new Date(0), { schema: Schema.Date })
+        }),
+        Workflow.effect("compare", ({ known, told }) =>
+          fails ? Effect.fail(new Broken({ at: 0 })) : Effect.succeed(told.at.getTime() - known.getTime())
+        )
+      )
+      const llm = ScriptedLlm.make(['{"at":"1970-01-01T00:00:01.000Z"}'])
+      const error = yield* Workflow.run(workflow, "When?").pipe(Effect.provideService(Llm, llm), Effect.flip)
+      assert.deepStrictEqual(error.step?.input, {
+        told: { at: "1970-01-01T00:00:01.000Z" },
+        known: "1970-01-01T00:00:00.000Z"
+      })
+      fails = false
+      const { output } = yield* Workflow.resume(workflow, throughJson(error.run)).pipe(Effect.provideService(Llm, llm))
+      assert.strictEqual(output, 1000)
+    })
+  )
+
+  it.effect("takes up a retry where it was given up", () =>
+    Effect.gen(function* () {
+      const twice = flaky(2)
+      const once = Workflow.retry("again", twice.step, { times: 0 })
+      const error = yield* Effect.flip(Workflow.run(once, 7))
+      const more = Workflow.retry("again", twice.step, { times: 1 })
+      const { run } = yield* Workflow.resume(more, error.run)
+      assert.deepStrictEqual(places(run), ["again completed", "again flaky 0 failed", "again flaky 1 completed"])
+    })
+  )
+
+  it.effect("takes another input than the recorded one", () =>
+    Effect.gen(function* () {
+      const fails = flaky(1)
+      const workflow = Workflow.make("w", fails.step, Workflow.transform("text", String))
+      const { run } = yield* Effect.flip(Workflow.run(workflow, 1))
+      assert.strictEqual((yield* Workflow.resume(workflow, run, { input: 2 })).output, "2")
+    })
+  )
+
+  const workflow = Workflow.make("w", increment, Workflow.make("inner", double))
+  const changed: ReadonlyArray<readonly [string, Workflow.Workflow<number, unknown, unknown>, ReadonlyArray<string>]> =
+    [
+      ["another name", Workflow.make("v", increment), ["w"]],
+      ["a step less", Workflow.make("w", increment), ["w", "inner"]],
+      ["another kind of step", Workflow.make("w", Workflow.retry("increment", double)), ["w", "increment"]],
+      [
+        "another step inside",
+        Workflow.make("w", increment, Workflow.make("inner", increment)),
+        ["w", "inner", "double"]
+      ]
+    ]
+
+  it.effect.each(changed)("refuses the record of a workflow with %s, before anything runs", ([, other, path]) =>
+    Effect.gen(function* () {
+      const { run } = yield* Workflow.run(workflow, 1)
+      const error = yield* Effect.flip(Workflow.resume(other, run))
+      assert.instanceOf(error, RecordMismatch)
+      assert.deepStrictEqual(error.path, path)
+    })
+  )
+
+  it.effect("refuses an output that its schema cannot read", () =>
+    Effect.gen(function* () {
+      const text = Workflow.make(
+        "w",
+        Workflow.transform("text", (words: string) => words)
+      )
+      const { run } = yield* Workflow.run(text, "tea")
+      const dated = Workflow.make(
+        "w",
+        Workflow.retry(
+          "r",
+          Workflow.transform("text", () => new Date(0), { schema: Schema.Date })
+        )
+      )
+      const steps = [
+        { ...run.steps[0]!, name: "r", type: "retry" as const, path: ["w", "r"], status: "running" as const },
+        { ...run.steps[0]!, index: 1, path: ["w", "r", "text"], iterations: [0] }
+      ]
+      const error = yield* Effect.flip(Workflow.resume(dated, { ...run, steps }))
+      assert.instanceOf(error, RecordMismatch)
+      assert.deepStrictEqual(error.path, ["w", "r", "text"])
+    })
+  )
+})
+
+describe("asTool", () => {
+  const counted = Workflow.asTool(
+    Workflow.make(
+      "count",
+      Workflow.transform("words", ({ text }: { readonly text: string }) => text.split(" ")),
+      Workflow.agent(Agent.make("counter"), { prompt: (words: ReadonlyArray<string>) => String(words.length) })
+    ),
+    { name: "count_words", description: "Counts words", parameters: Schema.Struct({ text: Schema.String }) }
+  )
+  const boss = Agent.make("boss", { toolkit: Toolkit.make(counted.tool) })
+  const asking: ScriptedLlm.Turn = { tool: "count_words", params: { text: "a b c" } }
+
+  it.effect("runs as a child of the agent, whose usage has the workflow's", () =>
+    Effect.gen(function* () {
+      const events = yield* Agent.stream(boss, "How many?").pipe(
+        Stream.runCollect,
+        Effect.provide(counted.layer),
+        Effect.provide(ScriptedLlm.layer([asking, "three", "It is three."]))
+      )
+      const result = Array.from(events).find((event) => event._tag === "ToolCallCompleted")
+      assert.strictEqual(result?._tag === "ToolCallCompleted" ? result.result : undefined, "three")
+      const last = events.at(-1)
+      assert.strictEqual(last?._tag === "RunCompleted" ? last.usage.modelCalls : undefined, 3)
+      assert.isTrue(events.every((event) => "agent" in event))
+      const ended = Array.from(events).find((event) => event._tag === "ChildRunEnded")
+      assert.strictEqual(ended?._tag === "ChildRunEnded" ? ended.childAgent : undefined, "count")
+    })
+  )
+
+  it.effect("tells the model of its failure", () =>
+    Effect.gen(function* () {
+      const { history } = yield* Agent.run(boss, "How many?").pipe(
+        Effect.provide(counted.layer),
+        Effect.provide(ScriptedLlm.layer([asking, rate, "No idea."]))
+      )
+      const [result] = History.toolResults(history)
+      assert.isTrue(result?.isFailure)
+      assert.deepInclude(result?.result, { reason: "ModelFailed" })
+    })
+  )
+})
+
+describe("shape", () => {
+  it("tells names, kinds and labels", () => {
+    const workflow = Workflow.make(
+      "w",
+      Workflow.parallel("p", { a: increment, b: double }).pipe(Workflow.withDescription("both")),
+      Workflow.transform("pick", ({ a }) => a),
+      Workflow.route(
+        "r",
+        Workflow.transform("on", () => "x" as const),
+        { x: increment }
+      )
+    )
+    const told = ({ description, name, steps, type }: StepShape): unknown => [
+      name,
+      type,
+      ...(description === undefined ? [] : [description]),
+      ...steps.map(({ label, shape }) => [label, told(shape)])
+    ]
+    assert.deepStrictEqual(told(Workflow.shape(workflow)), [
+      "w",
+      "workflow",
+      [undefined, ["p", "parallel", "both", ["a", ["increment", "transform"]], ["b", ["double", "effect"]]]],
+      [undefined, ["pick", "transform"]],
+      [undefined, ["r", "branch", [undefined, ["on", "transform"]], ["x", ["increment", "transform"]]]]
+    ])
+  })
 })

@@ -104,6 +104,12 @@ Arancini.
 dinner: 4 messages
 lunch: 4 messages
 `,
+  "review-loop": `
+draft 1: The Danube is quite long.
+  {"accepted":false,"feedback":"say how long"}
+draft 2: The Danube is 2,850 km long.
+  {"accepted":true,"feedback":""}
+`,
   "streaming-to-browser": `
 text/event-stream
 RunStarted
@@ -137,6 +143,15 @@ Whatever the model does: Passed
   tools: `
 In Rome: 16 °C, against -4 °C in Oslo.
 3 model calls, 3 tool calls
+`,
+  workflow: `
+research: completed
+historian: completed
+cook: completed
+editor: completed
+send: failed
+sent: Dear reader, tea comes from Yunnan …
+3 model calls in all
 `
 }
 

@@ -4,9 +4,10 @@ import { parts } from "./parts.ts"
 import { scaling, turns } from "./scaling.ts"
 import { manyAgents, variants } from "./variants.ts"
 import { workerThreads } from "./workers.ts"
+import { workflows } from "./workflows.ts"
 
 /** The suite. */
-export const cases: ReadonlyArray<Case> = [...original, ...scaling, ...variants, workerThreads(10_000)]
+export const cases: ReadonlyArray<Case> = [...original, ...scaling, ...variants, ...workflows, workerThreads(10_000)]
 
 /** All cases that have a name. */
 export const named: ReadonlyArray<Case> = [...cases, ...parts]
