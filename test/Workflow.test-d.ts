@@ -173,7 +173,7 @@ describe("running", () => {
     expectTypeOf(Workflow.resume(workflow, record)).toEqualTypeOf<
       Effect.Effect<Workflow.WorkflowResult<string>, WorkflowError<Broken | Lost> | RecordMismatch, Database>
     >()
-    Workflow.run(workflow, 1).pipe(
+    void Workflow.run(workflow, 1).pipe(
       Effect.catchReason("WorkflowError", "Broken", ({ at }, { run }) => {
         expectTypeOf(at).toEqualTypeOf<number>()
         expectTypeOf(run).toEqualTypeOf<WorkflowRun>()
@@ -181,7 +181,7 @@ describe("running", () => {
       })
     )
     // @ts-expect-error a text is no number
-    Workflow.run(workflow, "1")
+    void Workflow.run(workflow, "1")
   })
 
   it("as a tool takes what its parameters say", () => {

@@ -18,6 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -886,8 +887,7 @@ describe("asTool", () => {
     Effect.gen(function* () {
       const events = yield* Agent.stream(boss, "How many?").pipe(
         Stream.runCollect,
-        Effect.provide(counted.layer),
-        Effect.provide(ScriptedLlm.layer([asking, "three", "It is three."]))
+        Effect.provide(Layer.provideMerge(counted.layer, ScriptedLlm.layer([asking, "three", "It is three."])))
       )
       const result = Array.from(events).find((event) => event._tag === "ToolCallCompleted")
       assert.strictEqual(result?._tag === "ToolCallCompleted" ? result.result : undefined, "three")
@@ -902,8 +902,7 @@ describe("asTool", () => {
   it.effect("tells the model of its failure", () =>
     Effect.gen(function* () {
       const { history } = yield* Agent.run(boss, "How many?").pipe(
-        Effect.provide(counted.layer),
-        Effect.provide(ScriptedLlm.layer([asking, rate, "No idea."]))
+        Effect.provide(Layer.provideMerge(counted.layer, ScriptedLlm.layer([asking, rate, "No idea."])))
       )
       const [result] = History.toolResults(history)
       assert.isTrue(result?.isFailure)

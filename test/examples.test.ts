@@ -94,6 +94,12 @@ search: three results (attempt 3)
 crawl: timeout: Tool 'crawl' gave no result within 50ms.
 I found three results.
 `,
+  "review-loop": `
+draft 1: The Danube is quite long.
+  {"accepted":false,"feedback":"say how long"}
+draft 2: The Danube is 2,850 km long.
+  {"accepted":true,"feedback":""}
+`,
   sessions: `
 dinner > Something with rice.
 Risotto ai funghi.
@@ -103,12 +109,6 @@ lunch > Make it a lunch.
 Arancini.
 dinner: 4 messages
 lunch: 4 messages
-`,
-  "review-loop": `
-draft 1: The Danube is quite long.
-  {"accepted":false,"feedback":"say how long"}
-draft 2: The Danube is 2,850 km long.
-  {"accepted":true,"feedback":""}
 `,
   "streaming-to-browser": `
 text/event-stream
