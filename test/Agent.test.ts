@@ -9,7 +9,7 @@ import { Llm } from "effect-agent-runtime/Llm"
 import * as LoopDetector from "effect-agent-runtime/LoopDetector"
 import * as Prices from "effect-agent-runtime/Prices"
 import * as StopCondition from "effect-agent-runtime/StopCondition"
-import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import { ScriptedLlm, Simulation } from "effect-agent-runtime/testing"
 import * as Toolbox from "effect-agent-runtime/Toolbox"
 import * as Usage from "effect-agent-runtime/Usage"
 import * as AiError from "effect/ai/AiError"
@@ -953,6 +953,25 @@ describe("interruption", () => {
         deliveries.map((event) => event._tag),
         ["RunStarted", "TurnStarted", "ModelCallStarted", "ModelCallInterrupted", "RunInterrupted"]
       )
+    })
+  )
+
+  it.effect("of a run that has not begun leaves no event, and of any other exactly one that is its last", () =>
+    Effect.gen(function* () {
+      const run = Agent.run(mathBot, "3 times?").pipe(
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([calculate("multiply", 3, 3), "9"])])
+      )
+      const endings = new Set<string>()
+      for (let operation = 1; operation <= 300; operation++) {
+        const schedule = [
+          { _tag: "Paused", fiber: 1, operation } as const,
+          { _tag: "Interrupted", step: 2 } as const
+        ]
+        const outcome = yield* Simulation.run(run, { schedule })
+        assert.deepStrictEqual(Simulation.laws(outcome), [], `before operation ${operation}`)
+        endings.add(outcome.events.at(-1)?._tag ?? "nothing")
+      }
+      assert.deepStrictEqual([...endings], ["nothing", "RunInterrupted", "RunCompleted"])
     })
   )
 

@@ -65,7 +65,8 @@ export const interpret = (
     inspect?.(() => partial(run.state))
     return Effect.onExitPrimitive(
       Effect.gen(() => loop(run, Context.getUnsafe(fiber.context, Llm), history, estimator)),
-      (exit) => (run.state.phase === "ended" ? undefined : cutShort(run, exit))
+      // A run that was interrupted before its first event has not begun.
+      (exit) => (run.state.phase === "ended" || run.offset === 0 ? undefined : cutShort(run, exit))
     )
   })
 
