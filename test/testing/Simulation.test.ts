@@ -1,7 +1,13 @@
+import { execFile } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Agent from "effect-agent-runtime/Agent"
 import * as EventHub from "effect-agent-runtime/EventHub"
-import { ScriptedLlm, Simulation } from "effect-agent-runtime/testing"
+import * as Llm from "effect-agent-runtime/Llm"
+import * as Retry from "effect-agent-runtime/middleware/Retry"
+import * as Timeout from "effect-agent-runtime/middleware/Timeout"
+import { Faults, ScriptedLlm, Simulation } from "effect-agent-runtime/testing"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -10,7 +16,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
+import { mutants } from "../prove/mutants.ts"
 import * as Scenarios from "../prove/scenarios.ts"
+import type { Proof } from "../prove/simulation.ts"
+import { calculate, MathTools, MathToolsLayer } from "../support/calculator.ts"
 
 /** What a program that only notes things has noted. */
 const noting = (program: (note: (what: string) => Effect.Effect<void>) => Effect.Effect<void>): Effect.Effect<string> =>
@@ -268,5 +277,80 @@ describe("check", () => {
       assert.isFalse(result.reproducible)
       assert.include(Simulation.report(result), "It cannot be reproduced")
     })
+  )
+})
+
+const mathBot = Agent.make("math-bot", { toolkit: MathTools })
+const script = [[calculate("add", 1, 1), calculate("add", 1, 2)], "done"] as const
+const asking = Agent.run(mathBot, "Add!")
+
+describe("lawsOf", () => {
+  const withstanding = asking.pipe(
+    Effect.provide([
+      Faults.inject(MathToolsLayer),
+      Faults.inject(ScriptedLlm.layer(script)).pipe(Llm.withMiddleware(Timeout.make(), Retry.make()))
+    ])
+  )
+
+  it.effect("hold for an agent, whatever goes wrong in whatever order", () =>
+    Effect.gen(function* () {
+      const options = { seeds: 300, faults: Faults.all }
+      const result = yield* Simulation.check(withstanding, Simulation.lawsOf(mathBot), options)
+      assert.strictEqual(result._tag, "Passed", result._tag === "Falsified" ? Simulation.report(result) : "")
+    })
+  )
+
+  it.effect("hold for an agent, whatever the model calls", () =>
+    Effect.gen(function* () {
+      const program = asking.pipe(Effect.provide([MathToolsLayer, Simulation.layerModel(MathTools)]))
+      const result = yield* Simulation.check(program, Simulation.lawsOf(mathBot), { seeds: 300 })
+      assert.strictEqual(result._tag, "Passed", result._tag === "Falsified" ? Simulation.report(result) : "")
+      const { events } = yield* Simulation.run(program, { seed: 1 })
+      const { events: others } = yield* Simulation.run(program, { seed: 2 })
+      assert.notStrictEqual(Simulation.log(events), Simulation.log(others))
+    })
+  )
+
+  it.effect("are broken by a model that nobody stops when it hangs, and by what outlives the run", () =>
+    Effect.gen(function* () {
+      const unprotected = asking.pipe(Effect.provide([MathToolsLayer, Faults.inject(ScriptedLlm.layer(script))]))
+      const hung = yield* Simulation.check(unprotected, Simulation.lawsOf(mathBot), {
+        seeds: 100,
+        faults: { model: 1 }
+      })
+      if (hung._tag === "Passed") return assert.fail("not found")
+      assert.match(hung.violations.join(), /^The program did not end \(deadlock/)
+      assert.deepStrictEqual(hung.outcome.schedule, [{ _tag: "ModelFault", call: 1, fault: { _tag: "Hangs" } }])
+
+      const leaking = Effect.andThen(Effect.forkDetach(Effect.sleep("1 second")), withstanding)
+      const result = yield* Simulation.run(leaking, { schedule: [] })
+      assert.deepStrictEqual(Simulation.lawsOf(mathBot)(result), ["1 fibers outlive the program"])
+    })
+  )
+})
+
+describe("the proof", () => {
+  it.live(
+    "finds each planted mistake within 1000 seeds and nothing else, and does the same in another process",
+    () =>
+      Effect.gen(function* () {
+        const prover = fileURLToPath(new URL("../prove/simulation.ts", import.meta.url))
+        const { stdout } = yield* Effect.promise(() =>
+          promisify(execFile)(process.execPath, [prover, "--seeds", "1000", "--json"])
+        )
+        const proof = JSON.parse(stdout) as Proof
+        assert.deepStrictEqual(
+          proof.mutants.flatMap(({ found, name }) => (found === undefined ? [] : [name])),
+          mutants.map(({ name }) => name)
+        )
+        assert.deepStrictEqual(
+          proof.scenarios.map(({ found }) => found).filter((found) => found !== undefined),
+          []
+        )
+        assert.strictEqual(proof.digests[0], proof.digests[1])
+        assert.strictEqual(yield* Scenarios.digest(100), proof.digests[0])
+        assert.strictEqual(proof.unfaithful, 0)
+      }),
+    120_000
   )
 })
