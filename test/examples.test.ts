@@ -110,6 +110,12 @@ Arancini.
 dinner: 4 messages
 lunch: 4 messages
 `,
+  simulation: `
+Found: 1 sold that was not there
+Decisions that lead there: Paused
+Once more: 1 sold that was not there
+With a lock: Passed
+`,
   "streaming-to-browser": `
 text/event-stream
 RunStarted

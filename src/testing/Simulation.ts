@@ -48,48 +48,19 @@ import type { Agent, AgentResult } from "../Agent.ts"
 import type { AgentEvent } from "../AgentEvent.ts"
 import type { EventHub as Hub } from "../EventHub.ts"
 import * as Hubs from "../EventHub.ts"
-import type { Choices, Chosen } from "../internal/simulator.ts"
+import type { Chosen } from "../internal/simulator.ts"
 import { generator, randomOf, simulate } from "../internal/simulator.ts"
 import { Llm } from "../Llm.ts"
 import type { RunEvent } from "../WorkflowEvent.ts"
 import { isWorkflowEvent } from "../WorkflowEvent.ts"
 import * as Arbitraries from "./Arbitraries.ts"
-import type { ModelFault, Rates, SubscriberFault, ToolFault } from "./Faults.ts"
+import type { Decision, Schedule } from "./Decision.ts"
+import * as Decisions from "./Decision.ts"
+import type { Rates, SubscriberFault } from "./Faults.ts"
 import * as Faults from "./Faults.ts"
 import type { Violations } from "./Laws.ts"
 import * as Laws from "./Laws.ts"
 import * as ScriptedLlm from "./ScriptedLlm.ts"
-
-/**
- * Something that was decided other than by default. A step is what happens between two choices of the scheduler; steps,
- * fibers, operations and calls count from 1.
- *
- * - `Picked`: in this step a task ran though `task` others had been ready for longer. Default: the oldest.
- * - `Paused`: a fiber let others go first before this one of its operations. Default: only after Effect's
- *   `MaxOpsBeforeYield`. Fibers are numbered in the order in which they begin.
- * - `Interrupted`: the program was interrupted in this step.
- * - `ModelFault`, `ToolFault`: the call of this number, of the models or of the tools that `Faults.inject` wraps, went
- *   wrong.
- * - `SubscriberFault`: there was a bad subscriber from the beginning.
- *
- * @category models
- * @since 0.1.0
- */
-export type Decision =
-  | { readonly _tag: "Picked"; readonly step: number; readonly task: number }
-  | { readonly _tag: "Paused"; readonly fiber: number; readonly operation: number }
-  | { readonly _tag: "Interrupted"; readonly step: number }
-  | { readonly _tag: "ModelFault"; readonly call: number; readonly fault: ModelFault }
-  | { readonly _tag: "ToolFault"; readonly call: number; readonly fault: ToolFault }
-  | { readonly _tag: "SubscriberFault"; readonly fault: SubscriberFault }
-
-/**
- * All decisions of a run, in any order. It is JSON. Everything that it does not mention went by default.
- *
- * @category models
- * @since 0.1.0
- */
-export type Schedule = ReadonlyArray<Decision>
 
 /**
  * How to run.
@@ -145,9 +116,6 @@ export interface Outcome<out A, out E> {
   readonly schedule: Schedule
 }
 
-// Streams of random numbers that have nothing to do with each other.
-const purposes = { schedule: 0, faults: 1, program: 2 }
-
 /**
  * Runs a program in a simulation.
  *
@@ -176,7 +144,7 @@ export const run = <A, E>(program: Effect.Effect<A, E>, options: Options = {}): 
     const { maxSteps = 100_000, seed = 0 } = options
     const decided: Array<Decision> = []
     const { choices, faults, subscriber } =
-      options.schedule === undefined ? drawn(seed, options.faults ?? {}) : given(options.schedule)
+      options.schedule === undefined ? Decisions.drawn(seed, options.faults ?? {}) : Decisions.given(options.schedule)
     const events: Array<RunEvent> = []
     if (subscriber !== undefined) decided.push({ _tag: "SubscriberFault", fault: subscriber })
     return Effect.map(
@@ -184,8 +152,8 @@ export const run = <A, E>(program: Effect.Effect<A, E>, options: Options = {}): 
         choices,
         maxSteps,
         onChosen: (chosen: Chosen) => void decided.push(chosen),
-        random: randomOf(generator(seed, purposes.program)),
-        context: Context.make(Faults.Plan, recordFaults(faults, decided))
+        random: randomOf(generator(seed, Decisions.streams.program)),
+        context: Context.make(Faults.Plan, Decisions.recordFaults(faults, decided))
       }),
       ({ alive, exit, giveUp, millis, steps }): Outcome<A, E> => {
         const why = steps < maxSteps ? "deadlock" : "step limit"
@@ -230,102 +198,6 @@ const behaveBadly = (hub: Hub, { seconds, takes }: SubscriberFault): Effect.Effe
     for (let i = 0; i < takes; i++) yield* take
     yield* Effect.sleep(Duration.seconds(seconds))
   }).pipe(Effect.scoped, Effect.ignore)
-
-interface Decisions {
-  readonly choices: Choices
-  readonly faults: {
-    readonly model: (call: number) => ModelFault | undefined
-    readonly tool: (call: number) => ToolFault | undefined
-  }
-  readonly subscriber: SubscriberFault | undefined
-}
-
-const recordFaults = ({ model, tool }: Decisions["faults"], decided: Array<Decision>): Faults.Plan["Service"] => {
-  let modelCalls = 0
-  let toolCalls = 0
-  return {
-    model: () => {
-      const call = ++modelCalls
-      const fault = model(call)
-      if (fault !== undefined) decided.push({ _tag: "ModelFault", call, fault })
-      return fault
-    },
-    tool: () => {
-      const call = ++toolCalls
-      const fault = tool(call)
-      if (fault !== undefined) decided.push({ _tag: "ToolFault", call, fault })
-      return fault
-    }
-  }
-}
-
-/** How often a seed takes another task than the oldest, and how many operations it lets a fiber have between pauses. */
-const disorders = [0, 0.1, 0.5, 1]
-const operationsBetweenPauses = [Infinity, 300, 60, 12, 3]
-
-const drawn = (seed: number, rates: Rates): Decisions => {
-  const random = generator(seed, purposes.schedule)
-  const disorder = disorders[Math.floor(random() * disorders.length)]!
-  const between = operationsBetweenPauses[Math.floor(random() * operationsBetweenPauses.length)]!
-  /** Geometrically distributed, so that each operation is as likely as any other. */
-  const gap = () => (between === Infinity ? Infinity : 1 + Math.floor(-Math.log(1 - random()) * between))
-  let left = gap()
-  const faults = Faults.draw(generator(seed, purposes.faults), rates)
-  // Without pauses there are few steps.
-  const interruption = faults.interruption(between === Infinity ? 64 : 4096)
-  return {
-    choices: {
-      pick: (_, ready) => (random() < disorder ? Math.floor(random() * ready) : 0),
-      pause: () => {
-        if (--left > 0) return false
-        left = gap()
-        return true
-      },
-      interruption
-    },
-    faults,
-    subscriber: faults.subscriber()
-  }
-}
-
-const given = (schedule: Schedule): Decisions => {
-  const picks = new Map<number, number>()
-  const pauses = new Set<string>()
-  const models = new Map<number, ModelFault>()
-  const tools = new Map<number, ToolFault>()
-  let interruption = Infinity
-  let subscriber: SubscriberFault | undefined
-  for (const decision of schedule) {
-    switch (decision._tag) {
-      case "Picked":
-        picks.set(decision.step, decision.task)
-        break
-      case "Paused":
-        pauses.add(`${decision.fiber} ${decision.operation}`)
-        break
-      case "Interrupted":
-        interruption = decision.step
-        break
-      case "ModelFault":
-        models.set(decision.call, decision.fault)
-        break
-      case "ToolFault":
-        tools.set(decision.call, decision.fault)
-        break
-      case "SubscriberFault":
-        subscriber = decision.fault
-    }
-  }
-  return {
-    choices: {
-      pick: (step, ready) => Math.min(picks.get(step) ?? 0, ready - 1),
-      pause: (fiber, operation) => pauses.size > 0 && pauses.has(`${fiber} ${operation}`),
-      interruption
-    },
-    faults: { model: (call) => models.get(call), tool: (call) => tools.get(call) },
-    subscriber
-  }
-}
 
 /**
  * The log of a run: one line of JSON for each event. The same seed gives the same bytes, in any process.
@@ -479,7 +351,7 @@ const shrink = Effect.fnUntraced(function* <A, E>(
     // From the end: nothing that comes before changes.
     for (let end = best.schedule.length; end > 0;) {
       const start = Math.max(0, end - size)
-      for (const candidate of without(best.schedule, start, end)) {
+      for (const candidate of Decisions.without(best.schedule, start, end)) {
         if (replays++ === maxReplays) return best
         const outcome = yield* replay(candidate)
         // Its schedule has only what came into effect.
@@ -494,17 +366,6 @@ const shrink = Effect.fnUntraced(function* <A, E>(
   }
   return best
 })
-
-/** A schedule without some of its decisions: with the steps of those behind as they are, and brought forward. */
-const without = (schedule: Schedule, start: number, end: number): ReadonlyArray<Schedule> => {
-  const before = schedule.slice(0, start)
-  const after = schedule.slice(end)
-  // Each pause, and an interruption, makes a step of its own.
-  const steps = schedule.slice(start, end).filter(({ _tag }) => _tag === "Paused" || _tag === "Interrupted").length
-  const kept = [...before, ...after]
-  if (steps === 0 || after.length === 0) return [kept]
-  return [[...before, ...after.map((one) => ("step" in one ? { ...one, step: one.step - steps } : one))], kept]
-}
 
 /**
  * What was found, for people: the violations, the decisions that lead to them, the events, and how to see it again.
@@ -526,45 +387,13 @@ export const report = ({
     reproducible
       ? `${outcome.schedule.length} decisions lead there, of ${drawn.length} that the seed made:`
       : `It cannot be reproduced: the program depends on what is not simulated. The seed decided:`,
-    ...outcome.schedule.map((decision) => `  ${describe(decision)}`),
+    ...outcome.schedule.map((decision) => `  ${Decisions.describe(decision)}`),
     `${outcome.events.length} events in ${Duration.format(outcome.duration)}:`,
     ...outcome.events.map((event) => `  ${event.timestamp} ms ${event.runId} ${event._tag}${subject(event)}`),
     `To see it again: { seed: ${seed}, schedule: ${JSON.stringify(outcome.schedule)} }`
   ].join("\n")
 
 const subject = (event: RunEvent): string => ("name" in event ? ` ${event.name}` : "")
-
-const describe = (decision: Decision): string => {
-  switch (decision._tag) {
-    case "Picked":
-      return `step ${decision.step}: passes over ${decision.task} older tasks`
-    case "Paused":
-      return `fiber ${decision.fiber} pauses before its operation ${decision.operation}`
-    case "Interrupted":
-      return `step ${decision.step}: interrupts the program`
-    case "ModelFault":
-      return `model call ${decision.call}: ${describeFault(decision.fault)}`
-    case "ToolFault":
-      return `tool call ${decision.call}: ${describeFault(decision.fault)}`
-    case "SubscriberFault":
-      return `a subscriber takes ${decision.fault.takes} times, stalls for ${decision.fault.seconds} s, and leaves`
-  }
-}
-
-const describeFault = (fault: ModelFault | ToolFault): string => {
-  switch (fault._tag) {
-    case "Fails":
-      return `fails with ${fault.reason}`
-    case "Breaks":
-      return `breaks after ${fault.pieces} pieces`
-    case "IsSlow":
-      return `takes ${fault.seconds} s`
-    case "Hangs":
-      return "hangs"
-    case "Dies":
-      return "dies"
-  }
-}
 
 /**
  * A model whose script comes from the seed, by `Arbitraries.script`: calls of the toolkit's tools, right and wrong, and

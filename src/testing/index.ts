@@ -6,6 +6,7 @@
  */
 export * as Arbitraries from "./Arbitraries.ts"
 export * as Cassette from "./Cassette.ts"
+export type * as Decision from "./Decision.ts"
 export * as Faults from "./Faults.ts"
 export * as Laws from "./Laws.ts"
 export * as LlmConformance from "./LlmConformance.ts"

@@ -13,6 +13,7 @@ import * as Retry from "effect-agent-runtime/middleware/Retry"
 import * as Timeout from "effect-agent-runtime/middleware/Timeout"
 import * as Session from "effect-agent-runtime/Session"
 import * as SessionStore from "effect-agent-runtime/SessionStore"
+import type { Schedule } from "effect-agent-runtime/testing/Decision"
 import * as Faults from "effect-agent-runtime/testing/Faults"
 import type * as Laws from "effect-agent-runtime/testing/Laws"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
@@ -262,19 +263,21 @@ const queue = (): Scenario<unknown, unknown> => {
 /** A scenario without its types, which differ. */
 export interface Hunted {
   readonly name: string
-  readonly search: (firstSeed: number, seeds: number) => Effect.Effect<Simulation.CheckResult<unknown, unknown>>
+  readonly search: (
+    options: Omit<Simulation.CheckOptions, "faults">
+  ) => Effect.Effect<Simulation.CheckResult<unknown, unknown>>
   /** The run of a seed: its log and its schedule. */
-  readonly trace: (seed: number, schedule?: Simulation.Schedule) => Effect.Effect<Trace>
+  readonly trace: (seed: number, schedule?: Schedule) => Effect.Effect<Trace>
 }
 
 export interface Trace {
   readonly log: string
-  readonly schedule: Simulation.Schedule
+  readonly schedule: Schedule
 }
 
 const hunted = <A, E>(name: string, { faults, invariant, program }: Scenario<A, E>): Hunted => ({
   name,
-  search: (firstSeed, seeds) => Simulation.check(program, invariant, { firstSeed, seeds, faults }),
+  search: (options) => Simulation.check(program, invariant, { ...options, faults }),
   trace: (seed, schedule) =>
     Effect.map(Simulation.run(program, { seed, faults, schedule }), (outcome) => ({
       log: Simulation.log(outcome.events),
@@ -296,11 +299,14 @@ export interface Found {
   readonly report: string
 }
 
-/** Tries the seeds one by one, each with every scenario. */
-export const hunt = Effect.fnUntraced(function* (seeds: number): Effect.fn.Return<Found | undefined> {
+/** Tries the seeds one by one, each with every scenario. Shrinking takes longer than finding. */
+export const hunt = Effect.fnUntraced(function* (
+  seeds: number,
+  maxReplays: number
+): Effect.fn.Return<Found | undefined> {
   for (let seed = 0; seed < seeds; seed++) {
     for (const { name, search } of scenarios) {
-      const result = yield* search(seed, 1)
+      const result = yield* search({ firstSeed: seed, seeds: 1, maxReplays })
       if (result._tag === "Falsified") return { scenario: name, seed, report: Simulation.report(result) }
     }
   }

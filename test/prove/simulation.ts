@@ -45,13 +45,13 @@ const plant = ({ file, from, name, to }: Mutant) =>
   )
 
 /** Searches for a mistake that is planted. */
-const find = Effect.fnUntraced(function* (mutant: Mutant, seeds: number) {
+const find = Effect.fnUntraced(function* (mutant: Mutant, seeds: number, maxReplays: number) {
   const copy = yield* plant(mutant)
   // The copy of a module has its type.
   const planted = (yield* Effect.promise(() => import(pathToFileURL(join(copy, hunters)).href))) as {
     readonly hunt: typeof hunt
   }
-  return yield* planted.hunt(seeds)
+  return yield* planted.hunt(seeds, maxReplays)
 }, Effect.scoped)
 
 /** What was found out. */
@@ -78,15 +78,18 @@ const digestInAnotherProcess = (seeds: number) =>
     return stdout.trim()
   })
 
-/** The whole proof, with so many seeds for each search, and a tenth of them for what is done twice. */
-export const prove = Effect.fnUntraced(function* (seeds: number): Effect.fn.Return<Proof> {
+/**
+ * The whole proof, with so many seeds for each search, a tenth of them for what is done twice, and so many replays to
+ * shrink what shows a mutant.
+ */
+export const prove = Effect.fnUntraced(function* (seeds: number, maxReplays: number): Effect.fn.Return<Proof> {
   const found = yield* Effect.forEach(mutants, (mutant) =>
-    Effect.map(find(mutant, seeds), (it) => ({ name: mutant.name, found: it }))
+    Effect.map(find(mutant, seeds, maxReplays), (it) => ({ name: mutant.name, found: it }))
   )
   const scenarios = yield* Effect.forEach(Scenarios.scenarios, ({ name, search }) =>
     Effect.gen(function* () {
       const begin = yield* Clock.monotonicTimeNanos
-      const result = yield* search(0, seeds)
+      const result = yield* search({ seeds })
       const minutes = Number((yield* Clock.monotonicTimeNanos) - begin) / 60e9
       return {
         name,
@@ -134,7 +137,7 @@ const program = Effect.gen(function* () {
   })
   const seeds = Number(values.seeds)
   if (values.digest) return yield* Console.log(yield* Scenarios.digest(seeds))
-  const proof = yield* prove(seeds)
+  const proof = yield* prove(seeds, values.reports ? 1000 : 0)
   yield* Console.log(values.json ? JSON.stringify(proof) : render(proof, values.reports))
   if (!holds(proof)) process.exitCode = 1
 })

@@ -6,6 +6,7 @@ import * as History from "effect-agent-runtime/History"
 import type { Delta } from "effect-agent-runtime/Llm"
 import { Llm } from "effect-agent-runtime/Llm"
 import { Faults, ScriptedLlm, Simulation } from "effect-agent-runtime/testing"
+import type { Schedule } from "effect-agent-runtime/testing/Decision"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,7 +21,7 @@ const program = Agent.run(agent, "Add!").pipe(
   ])
 )
 
-const runWith = (...schedule: Simulation.Schedule) => Simulation.run(program, { schedule })
+const runWith = (...schedule: Schedule) => Simulation.run(program, { schedule })
 
 const failure = ({ exit }: Simulation.Outcome<unknown, AgentError>) =>
   Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
