@@ -414,14 +414,20 @@ export const contained = <A>(
   effect: Effect.Effect<A, unknown>,
   timeout: Duration.Duration
 ): Effect.Effect<A, unknown> =>
-  Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return exit
-    const joined = Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber))
-    return Duration.isFinite(timeout)
-      ? Effect.timeoutOrElse(joined, { duration: timeout, orElse: () => Effect.fail(new TimedOut(timeout)) })
-      : joined
-  })
+  // Interrupted at any moment, it leaves the fiber behind at none.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return exit
+      const joined = Fiber.join(fiber)
+      const limited = Duration.isFinite(timeout)
+        ? Effect.timeoutOrElse(joined, { duration: timeout, orElse: () => Effect.fail(new TimedOut(timeout)) })
+        : joined
+      return Effect.onExitPrimitive(restore(limited), () =>
+        fiber.pollUnsafe() === undefined ? Fiber.interrupt(fiber) : undefined
+      )
+    })
+  )
 
 /** Calls a handler. One that throws before it returns its effect has died. */
 const start = (

@@ -30,8 +30,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "a call that is given up runs on",
     file: "Toolbox.ts",
-    from: "Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber))",
-    to: "Fiber.join(fiber)"
+    from: "        fiber.pollUnsafe() === undefined ? Fiber.interrupt(fiber) : undefined\n",
+    to: "        undefined\n"
   },
   {
     name: "the events of a child before older ones of its parent",
