@@ -209,7 +209,8 @@ export const log = (events: Iterable<RunEvent>): string =>
   Array.from(events, (event) => `${JSON.stringify(event)}\n`).join("")
 
 /**
- * What has to be true of every outcome: returns what is violated, in words.
+ * What has to be true of every outcome: returns what is violated, in words. It is asked once, right after each run, so it
+ * may also look at what the program left elsewhere.
  *
  * @category models
  * @since 0.1.0
@@ -320,49 +321,55 @@ export const check = Effect.fnUntraced(function* <A, E>(
   options: CheckOptions
 ): Effect.fn.Return<CheckResult<A, E>> {
   const { faults, firstSeed = 0, maxReplays = 1000, maxSteps, seeds } = options
+  const attempt = (seed: number, schedule?: Schedule) =>
+    Effect.map(run(program, { seed, faults, schedule, maxSteps }), (outcome): Tried<A, E> => ({
+      outcome,
+      violations: invariant(outcome)
+    }))
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
-    const first = yield* run(program, { seed, faults, maxSteps })
-    if (invariant(first).length === 0) continue
-    const replay = (schedule: Schedule) => run(program, { seed, schedule, maxSteps })
-    const again = yield* replay(first.schedule)
-    const reproducible = log(again.events) === log(first.events) && invariant(again).length > 0
-    const outcome = reproducible
-      ? yield* shrink(again, replay, (found) => invariant(found).length > 0, maxReplays)
-      : first
-    const violations = invariant(outcome)
-    const tried = seed - firstSeed + 1
-    return { _tag: "Falsified", seed, seeds: tried, outcome, violations, drawn: first.schedule, reproducible }
+    const first = yield* attempt(seed)
+    if (first.violations.length === 0) continue
+    const drawn = first.outcome.schedule
+    const again = yield* attempt(seed, drawn)
+    const reproducible = again.violations.length > 0 && log(again.outcome.events) === log(first.outcome.events)
+    const found = reproducible ? yield* shrink(again, (schedule) => attempt(seed, schedule), maxReplays) : first
+    return { _tag: "Falsified", seed, seeds: seed - firstSeed + 1, ...found, drawn, reproducible }
   }
   return { _tag: "Passed", seeds }
 })
 
+interface Tried<out A, out E> {
+  readonly outcome: Outcome<A, E>
+  readonly violations: Violations
+}
+
 /** Leaves decisions out, many at a time, then fewer, for as long as what remains still fails. */
 const shrink = Effect.fnUntraced(function* <A, E>(
-  found: Outcome<A, E>,
-  replay: (schedule: Schedule) => Effect.Effect<Outcome<A, E>>,
-  fails: (outcome: Outcome<A, E>) => boolean,
+  found: Tried<A, E>,
+  replay: (schedule: Schedule) => Effect.Effect<Tried<A, E>>,
   maxReplays: number
 ) {
   let best = found
   let replays = 0
-  let size = best.schedule.length
+  const decisions = () => best.outcome.schedule
+  let size = decisions().length
   while (size > 0) {
     let removed = false
     // From the end: nothing that comes before changes.
-    for (let end = best.schedule.length; end > 0;) {
+    for (let end = decisions().length; end > 0;) {
       const start = Math.max(0, end - size)
-      for (const candidate of Decisions.without(best.schedule, start, end)) {
+      for (const candidate of Decisions.without(decisions(), start, end)) {
         if (replays++ === maxReplays) return best
-        const outcome = yield* replay(candidate)
+        const tried = yield* replay(candidate)
         // Its schedule has only what came into effect.
-        if (outcome.schedule.length >= best.schedule.length || !fails(outcome)) continue
-        best = outcome
+        if (tried.violations.length === 0 || tried.outcome.schedule.length >= decisions().length) continue
+        best = tried
         removed = true
         break
       }
-      end = Math.min(start, best.schedule.length)
+      end = Math.min(start, decisions().length)
     }
-    size = removed ? Math.min(size, best.schedule.length) : Math.floor(size / 2)
+    size = removed ? Math.min(size, decisions().length) : Math.floor(size / 2)
   }
   return best
 })

@@ -97,7 +97,11 @@ const team = (): Scenario<Agent.AgentResult, unknown> => {
     program: Effect.suspend(() => {
       working = 0
       violations = []
-      return Agent.run(boss, "go")
+      return Effect.onExit(Agent.run(boss, "go"), () =>
+        Effect.sync(() => {
+          if (working > 0) violations.push(`${working} calls are at work when the run has ended`)
+        })
+      )
     }).pipe(
       Effect.provide([
         Layer.merge(FaultyTools, Layer.provide(helper.layer, [FaultyTools, calm(Faults.inject(HelperModel))])),

@@ -47,7 +47,8 @@ describe("a model", () => {
       const error = failure(yield* runWith({ _tag: "ModelFault", call: 1, fault: { _tag: "Fails", reason } }))
       // The program fails with nothing else.
       const { reason: why } = error as AgentError
-      assert.strictEqual("error" in why ? `${why._tag} ${why.error.reason._tag}` : why._tag, expected)
+      const model = "error" in why ? why.error?.reason._tag : undefined
+      assert.strictEqual(`${why._tag} ${model}`, expected)
     })
   )
 

@@ -22,12 +22,13 @@ describe("Simulation", () => {
   })
 
   it("takes no program that needs something", () => {
-    // @ts-expect-error the model is missing
-    Simulation.run(Agent.run(agent, "count"))
+    const needy = Agent.run(agent, "count")
+    expectTypeOf(program).toExtend<Parameters<typeof Simulation.run>[0]>()
+    expectTypeOf(needy).not.toExtend<Parameters<typeof Simulation.run>[0]>()
   })
 
   it("gives an invariant the types of the program", () => {
-    Simulation.check(
+    void Simulation.check(
       program,
       ({ exit }) => {
         expectTypeOf(exit).toEqualTypeOf<
@@ -37,9 +38,9 @@ describe("Simulation", () => {
       },
       { seeds: 1 }
     )
-    Simulation.check(program, Simulation.lawsOf(agent), { seeds: 1 })
+    void Simulation.check(program, Simulation.lawsOf(agent), { seeds: 1 })
     // @ts-expect-error the program is no run of an agent
-    Simulation.check(Effect.succeed(1), Simulation.lawsOf(agent), { seeds: 1 })
+    void Simulation.check(Effect.succeed(1), Simulation.lawsOf(agent), { seeds: 1 })
   })
 })
 
