@@ -19,7 +19,8 @@ import type * as Laws from "effect-agent-runtime/testing/Laws"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import * as Simulation from "effect-agent-runtime/testing/Simulation"
 import * as Toolbox from "effect-agent-runtime/Toolbox"
-import type { RunEvent } from "effect-agent-runtime/WorkflowEvent"
+import * as Workflow from "effect-agent-runtime/Workflow"
+import type { RunEvent, WorkflowEvent } from "effect-agent-runtime/WorkflowEvent"
 import { isWorkflowEvent } from "effect-agent-runtime/WorkflowEvent"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
@@ -264,6 +265,55 @@ const queue = (): Scenario<unknown, unknown> => {
   }
 }
 
+/** A workflow with agents side by side, one of them in a workflow of its own. */
+const plan = (): Scenario<unknown, unknown> => {
+  const Handlers = Toolkit.make(Work).toLayer({ work: ({ n }) => Effect.as(Effect.sleep("1 second"), n) })
+  const worker = Agent.make("worker", { toolkit: Toolkit.make(Work) })
+  const flow = Workflow.make(
+    "plan",
+    Workflow.parallel("both", {
+      alone: Workflow.agent(worker, { name: "alone" }),
+      inside: Workflow.make(
+        "inner",
+        Workflow.effect("waiting", (prompt: string) => Effect.delay(Effect.succeed(prompt), "1 second")),
+        Workflow.agent(worker, { name: "nested" })
+      )
+    }),
+    Workflow.transform("joined", ({ alone, inside }) => `${alone} ${inside}`)
+  )
+  return {
+    program: Effect.suspend(() => Workflow.run(flow, "go")).pipe(
+      Effect.provide([
+        Faults.inject(Handlers),
+        calm(Faults.inject(ScriptedLlm.layer([{ tool: "work", params: { n: 1 } }], "done")))
+      ])
+    ),
+    invariant: (outcome) => {
+      const { events } = outcome
+      const violations = Simulation.laws(outcome)
+      return violations.length > 0 ? violations : whole(events.filter(isWorkflowEvent))
+    },
+    faults: Faults.all
+  }
+}
+
+/** Runs of workflows begin, and end once; so do their steps; offsets have no gaps. */
+const whole = (events: ReadonlyArray<WorkflowEvent>): Laws.Violations => {
+  const violations: Array<string> = []
+  for (const run of Map.groupBy(events, ({ runId }) => runId).values()) {
+    const begins = run.findIndex(({ _tag }) => _tag === "WorkflowStarted")
+    const ends = run.filter(({ _tag }) => /^Workflow(Completed|Failed|Interrupted)$/.test(_tag))
+    const stepsBegun = run.filter(({ _tag }) => _tag === "StepStarted").length
+    const stepsEnded = run.filter(({ _tag }) => /^Step(Completed|Failed|Interrupted)$/.test(_tag)).length
+    const { workflow } = run[0]!
+    if (begins !== 0) violations.push(`${workflow} does not begin with its beginning`)
+    if (ends.length !== 1 || run.at(-1) !== ends[0]) violations.push(`${workflow} ends ${ends.length} times`)
+    if (stepsBegun !== stepsEnded) violations.push(`${workflow} ends ${stepsEnded} steps of ${stepsBegun}`)
+    if (run.some(({ offset }, i) => offset !== i)) violations.push(`${workflow} has gaps in its offsets`)
+  }
+  return violations
+}
+
 /** A scenario without its types, which differ. */
 export interface Hunted {
   readonly name: string
@@ -294,7 +344,8 @@ export const scenarios: ReadonlyArray<Hunted> = [
   hunted("watchers of two runs", watchers()),
   hunted("a session in one process", sessions(1)),
   hunted("a session in three processes", sessions(3)),
-  hunted("a queue before a model", queue())
+  hunted("a queue before a model", queue()),
+  hunted("a workflow of agents", plan())
 ]
 
 export interface Found {
