@@ -112,7 +112,7 @@ lunch: 4 messages
 `,
   simulation: `
 Found: 1 sold that was not there
-Decisions that lead there: Paused
+It takes no more than fibers that are: Paused
 Once more: 1 sold that was not there
 With a lock: Passed
 `,

@@ -51,7 +51,9 @@ export const program = Effect.gen(function* () {
   const result = yield* Simulation.check(sale(false), neverOversold, options)
   if (result._tag === "Falsified") {
     yield* Console.log(`Found: ${result.violations.join()}`)
-    yield* Console.log(`Decisions that lead there: ${result.outcome.schedule.map(({ _tag }) => _tag).join()}`)
+    // Which fibers, and where, is in `Simulation.report(result)`.
+    const kinds = new Set(result.outcome.schedule.map(({ _tag }) => _tag))
+    yield* Console.log(`It takes no more than fibers that are: ${[...kinds].join()}`)
     const again = yield* Simulation.run(sale(false), { seed: result.seed, schedule: result.outcome.schedule })
     yield* Console.log(`Once more: ${neverOversold(again).join()}`)
   }

@@ -1,6 +1,6 @@
 /**
  * What can go wrong around a run: models that fail, break off, take long or hang; tools that die, take long or hang.
- * {@link inject} wraps models and tool handlers; what goes wrong, and when, is decided by a `Simulation`. Without one,
+ * `inject` wraps models and tool handlers; what goes wrong, and when, is decided by a `Simulation`. Without one,
  * nothing does.
  *
  * @since 0.1.0

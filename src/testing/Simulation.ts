@@ -184,7 +184,7 @@ const observed = <A, E>(
       const recording: Hub = {
         ...hub,
         publish: (published) => {
-          events.push(...published)
+          for (const event of published) events.push(event)
           hub.publish(published)
         }
       }
