@@ -173,7 +173,8 @@ export class OutputInvalid extends Schema.TaggedError<OutputInvalid>()("OutputIn
  * **Details**
  *
  * `limit`, `spent`, `reserved` and `requested` are tokens, US dollars, calls, milliseconds, or runs in each other, as
- * `budget` says. `reserved` is what calls in flight may still spend, and `requested` the least that was needed.
+ * `budget` says. `reserved` is what calls in flight may still spend and what is kept back for a last answer, and
+ * `requested` the least that was needed.
  *
  * @category reasons
  * @since 0.1.0
@@ -199,7 +200,7 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
         return `The ${where} allows ${limit} ${limit === 1 ? "run" : "runs"} in each other`
       default: {
         const held = reserved === 0 ? "" : ` and ${reserved} reserved`
-        return `The ${where} has not ${requested} ${units[budget]} left: ${spent} of ${limit} spent${held}`
+        return `The ${where} has not enough ${units[budget]} left: ${requested} needed, ${spent} of ${limit} spent${held}`
       }
     }
   }

@@ -48,11 +48,11 @@ const reasons: ReadonlyArray<readonly [AgentError.AgentErrorReason, string]> = [
   ],
   [
     exceeded({ budget: "tokens", limit: 1000, spent: 700, reserved: 200, requested: 300 }),
-    "The budget 'nightly / bot' has not 300 tokens left: 700 of 1000 spent and 200 reserved"
+    "The budget 'nightly / bot' has not enough tokens left: 300 needed, 700 of 1000 spent and 200 reserved"
   ],
   [
     exceeded({ budget: "costUsd", limit: 0.5, spent: 0.4, reserved: 0, requested: 0.25 }),
-    "The budget 'nightly / bot' has not 0.25 USD left: 0.4 of 0.5 spent"
+    "The budget 'nightly / bot' has not enough USD left: 0.25 needed, 0.4 of 0.5 spent"
   ],
   [
     exceeded({ budget: "duration", limit: 500, spent: 500, reserved: 0, requested: 0 }),

@@ -10,6 +10,7 @@ import * as Prices from "effect-agent-runtime/Prices"
 import * as Laws from "effect-agent-runtime/testing/Laws"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import * as TokenEstimator from "effect-agent-runtime/TokenEstimator"
+import * as Workflow from "effect-agent-runtime/Workflow"
 import * as AiError from "effect/ai/AiError"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
@@ -19,6 +20,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { plan, play } from "./prove/budget.ts"
 import { calculate, MathTools, MathToolsLayer } from "./support/calculator.ts"
@@ -134,7 +136,10 @@ describe("tokens", () => {
         requested,
         breakdown: [{ agent: "math-bot", spent: 15 }]
       } as never)
-      assert.strictEqual(reason.message, `The budget 'nightly' has not ${requested} tokens left: 15 of 125 spent`)
+      assert.strictEqual(
+        reason.message,
+        `The budget 'nightly' has not enough tokens left: ${requested} needed, 15 of 125 spent`
+      )
       assert.strictEqual(partial.usage.modelCalls, 1)
       assert.deepStrictEqual(Laws.history(partial.history), [])
       assert.strictEqual(History.toolResults(partial.history).length, 1)
@@ -421,7 +426,7 @@ describe("sub-agents", () => {
       const [{ history }] = yield* ran({ tokens: 5000 }, [calculate("add", 1, 2)], [ask, "Done without"])
       assert.deepStrictEqual(History.toolResults(history)[0]!.result, {
         reason: "BudgetExceeded",
-        message: "The budget 'budget / outer / inner' has not 1 model calls left: 1 of 1 spent"
+        message: "The budget 'budget / outer / inner' has not enough model calls left: 1 needed, 1 of 1 spent"
       })
     })
   )
@@ -538,6 +543,21 @@ describe("a budget", () => {
       )
       yield* limited
       yield* limited
+    })
+  )
+
+  it.effect("is drawn from by streams and workflows as by runs", () =>
+    Effect.gen(function* () {
+      const streamed = Agent.stream(helper, "Hi").pipe(Stream.runCollect)
+      const step = (name: string) => Workflow.agent(helper, { name })
+      const workflow = Workflow.run(Workflow.parallel("both", { one: step("one"), two: step("two") }), "Hi")
+      const { spent } = yield* streamed.pipe(
+        Effect.andThen(workflow),
+        Effect.andThen(view),
+        Budget.limit({ tokens: 5000 }),
+        Effect.provide(scripted([], "Well").layer)
+      )
+      assert.deepStrictEqual([spent.tokens, spent.modelCalls], [45, 3])
     })
   )
 

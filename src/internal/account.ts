@@ -249,6 +249,7 @@ export const deadline = (account: Account): number => {
 
 const refusal = (account: Account, dimension: Dimension, requested: number): BudgetExceeded => {
   const { byAgent, limits, reserved, spent } = account
+  const free = room(account, dimension, true)
   // Nobody asks for billionths of a dollar.
   const unit = dimension === "costNanoUsd" ? 1_000_000_000 : 1
   return exceeded(account, {
@@ -256,7 +257,7 @@ const refusal = (account: Account, dimension: Dimension, requested: number): Bud
     // Only what is limited is refused.
     limit: limits![dimension] / unit,
     spent: spent[dimension] / unit,
-    reserved: reserved[dimension] / unit,
+    reserved: (reserved[dimension] + Math.max(0, Math.min(limits!.grace[dimension], free))) / unit,
     requested: requested / unit,
     breakdown: Array.from(byAgent, ([agent, sum]) => ({ agent, spent: sum[dimension] / unit }))
       .filter((entry) => entry.spent > 0)
