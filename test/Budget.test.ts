@@ -22,6 +22,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import { CurrentAccount } from "../src/internal/account.ts"
 import { plan, play } from "./prove/budget.ts"
 import { calculate, MathTools, MathToolsLayer } from "./support/calculator.ts"
 
@@ -168,6 +169,76 @@ describe("tokens", () => {
       yield* Fiber.join(fiber)
       assert.strictEqual(most, 2)
       assert.deepStrictEqual(sent(model), [100, 100, 100, 100, 100])
+    })
+  )
+
+  it.effect("are waited for without a trace in how long a call takes, or in the account when the run ends", () =>
+    Effect.gen(function* () {
+      const model = scripted([], () => Effect.as(Effect.sleep("1 second"), "Well"))
+      const recorded = yield* Effect.gen(function* () {
+        const account = (yield* CurrentAccount)!
+        const first = yield* Effect.forkChild(Agent.run(helper, "Hi"), { startImmediately: true })
+        const waiting = yield* Effect.forkChild(Agent.run(helper, "Waits"), { startImmediately: true })
+        const next = yield* Effect.forkChild(Agent.run(helper, "Waits, too"), { startImmediately: true })
+        assert.strictEqual(account.waiting.size, 2)
+        yield* Fiber.interrupt(waiting)
+        assert.strictEqual(account.waiting.size, 1)
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.join(first)
+        yield* Fiber.join(next)
+      }).pipe(Budget.limit({ tokens: 150 }), Effect.provide(model.layer), Laws.record)
+      assert.isTrue(Exit.isSuccess(recorded.exit))
+      assert.deepStrictEqual(Laws.events(recorded.events), [])
+      assert.deepStrictEqual(
+        recorded.events.flatMap((event) => (event._tag === "ModelCallCompleted" ? [event.durationMillis] : [])),
+        [1000, 1000]
+      )
+    })
+  )
+
+  it.effect.each([
+    ["the whole history", undefined],
+    ["what a window sends", ContextWindow.tokenBudget(200)]
+  ] as const)("are counted in %s, each message once", ([, contextWindow]) =>
+    Effect.gen(function* () {
+      const limit = 5000
+      let looks = 0
+      const rough = TokenEstimator.make()
+      const estimator: TokenEstimator.TokenEstimator = {
+        ...rough,
+        message: (message) => {
+          looks++
+          return rough.message(message)
+        }
+      }
+      const model = scripted(
+        [1, 2, 3, 4, 5].map((n) => calculate("add", n, n)),
+        "Done"
+      )
+      const agent = Agent.make("free", { toolkit: MathTools, contextWindow })
+      const { history } = yield* Agent.run(agent, "Go").pipe(
+        Budget.limit({ tokens: limit }),
+        Effect.provide([MathToolsLayer, model.layer]),
+        Effect.provideService(TokenEstimator.TokenEstimator, estimator)
+      )
+      // The agent allows any number of tokens, so it is told all that are left.
+      assert.deepStrictEqual(
+        sent(model),
+        model.requests.map((request, calls) => limit - 15 * calls - inputOf(request))
+      )
+      if (contextWindow === undefined) assert.strictEqual(looks, history.length - 1)
+      else assert.isBelow(model.requests.at(-1)!.history.length, history.length - 1)
+    })
+  )
+
+  it.effect("may be fewer than 16 if the agent wants no more", () =>
+    Effect.gen(function* () {
+      const model = scripted([], "Well")
+      const brief = Agent.make("brief", { maxTokens: 5 })
+      const run = (tokens: number) => Agent.run(brief, "Hi").pipe(Budget.limit({ tokens }), Effect.provide(model.layer))
+      yield* run(1000)
+      yield* run(inputOf(model.requests[0]!) + 5)
+      assert.strictEqual((yield* refused(run(inputOf(model.requests[0]!) + 4))).reason.budget, "tokens")
     })
   )
 
