@@ -24,25 +24,28 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   // engine
   [6, ["ContextWindow", "internal/run", "internal/wire/*", "internal/cassette/conductor"]],
   [7, ["internal/cassette/*", "internal/modelCall", "internal/sentHistory", "internal/toolBatch"]],
-  [8, ["internal/cassette/ports", "internal/interpreter"]],
+  [7, ["internal/asChild"]],
+  [8, ["internal/cassette/ports", "internal/ending"]],
+  [9, ["internal/windowedCall"]],
+  [10, ["internal/interpreter"]],
   // facade
-  [9, ["Agent"]],
-  [10, ["Session", "internal/workflowNode"]],
-  [11, ["internal/workflowPast", "internal/workflowRun"]],
-  [12, ["internal/workflowStep"]],
-  [13, ["Workflow"]],
+  [11, ["Agent"]],
+  [12, ["Session", "internal/workflowNode"]],
+  [13, ["internal/workflowPast", "internal/workflowRun"]],
+  [14, ["internal/workflowStep"]],
+  [15, ["Workflow"]],
   // edges
-  [14, ["AgentTelemetry", "McpToolbox", "cli/*", "llm/*", "middleware/*", "session/*", "testing/*"]],
+  [16, ["AgentTelemetry", "McpToolbox", "cli/*", "llm/*", "middleware/*", "session/*", "testing/*"]],
   // what brings the edges together
-  [15, ["config/tomlPositions"]],
-  [16, ["config/document"]],
-  [17, ["config/shape"]],
-  [18, ["config/overlay", "config/problems", "config/schema"]],
-  [19, ["config/models", "config/observe"]],
-  [20, ["config/agents"]],
-  [21, ["config/workflows"]],
-  [22, ["RuntimeConfig"]],
-  [23, ["index"]]
+  [17, ["config/tomlPositions"]],
+  [18, ["config/document"]],
+  [19, ["config/shape"]],
+  [20, ["config/overlay", "config/problems", "config/schema"]],
+  [21, ["config/models", "config/observe"]],
+  [22, ["config/agents"]],
+  [23, ["config/workflows"]],
+  [24, ["RuntimeConfig"]],
+  [25, ["index"]]
 ]
 
 /** What may be imported besides `effect/*` and relative modules. */

@@ -1,65 +1,39 @@
 /**
  * The agent loop: asks the machine for the next command, carries it out, tells the machine what happened.
  */
-import type * as AiError from "effect/ai/AiError"
-import type { FinishReason } from "effect/ai/Response"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
-import type { AgentErrorReason, PartialRun } from "../AgentError.ts"
-import {
-  AgentError,
-  BudgetExceeded,
-  ContextOverflow,
-  failureOf,
-  InvalidInput,
-  ModelFailed,
-  OutputInvalid
-} from "../AgentError.ts"
-import type { ContextPruned } from "../AgentEvent.ts"
-import type { Pruned } from "../ContextWindow.ts"
-import { overflow, reduce } from "../ContextWindow.ts"
+import type { PartialRun } from "../AgentError.ts"
+import { InvalidInput, OutputInvalid } from "../AgentError.ts"
 import { EventHub } from "../EventHub.ts"
 import type { History } from "../History.ts"
 import * as Histories from "../History.ts"
-import type { LlmResponse } from "../Llm.ts"
 import { Llm } from "../Llm.ts"
 import * as Prices from "../Prices.ts"
 import { TokenEstimator } from "../TokenEstimator.ts"
-import { bind, contained } from "../Toolbox.ts"
-import type { Usage } from "../Usage.ts"
-import * as Usages from "../Usage.ts"
+import { bind } from "../Toolbox.ts"
 import type { Account } from "./account.ts"
 import * as Accounts from "./account.ts"
 import { CurrentAccount } from "./account.ts"
+import { asChild } from "./asChild.ts"
 import * as Charge from "./charge.ts"
 import type { Observer } from "./currentRun.ts"
 import { combine, CurrentRun, makeId } from "./currentRun.ts"
+import type { RunResult } from "./ending.ts"
+import { complete, cutShort, endTurn, failed, raise } from "./ending.ts"
 import { decide, initial, partial } from "./machine.ts"
-import { announceTurn, modelAnswered, offered, offers, requestModel, unchanged, viewOf } from "./modelCall.ts"
-import type { Definition, Run, TurnSettings } from "./run.ts"
+import { announceTurn, modelAnswered, offered, requestModel, unchanged, viewOf } from "./modelCall.ts"
+import type { Definition, Run } from "./run.ts"
 import { emit, flush, tick } from "./run.ts"
-import type { Sent } from "./sentHistory.ts"
 import * as Sents from "./sentHistory.ts"
-import { answerCalls, intercept } from "./toolBatch.ts"
-
-/** What a run results in; `Agent` gives it its types. */
-export interface RunResult {
-  readonly output: unknown
-  readonly text: string
-  readonly history: History
-  readonly usage: Usage
-  readonly turns: number
-  readonly finishReason: FinishReason
-  readonly duration: Duration.Duration
-}
+import { answerCalls } from "./toolBatch.ts"
+import { callWithin, modelFailed } from "./windowedCall.ts"
 
 /**
  * Runs an agent on a conversation. `observe` watches this run and its children; the hub in the context does anyway.
@@ -236,101 +210,6 @@ function* loop(
   }
 }
 
-/** How often a turn calls the model again with less after the provider has refused the conversation as too long. */
-const maxOverflows = 3
-
-/** The model call of an agent with a context window, which may have to make what is sent shorter before, and again. */
-function* callWithin(
-  run: Run,
-  sent: Sent,
-  llm: Llm["Service"],
-  instructions: string,
-  settings: TurnSettings
-): Effect.fn.Return<LlmResponse, unknown> {
-  const { definition, state } = run
-  const { window } = sent
-  let refusal: Refusal | undefined
-  for (let calls = 1; ; calls++) {
-    const size = Sents.catchUp(sent, state.history, settings.instructions ?? instructions, offers(run))
-    if (window.isOver(size)) {
-      const model = settings.model ?? definition.sampling.model
-      const reduced = yield* Effect.exit(asChild(run, reduce(window, Sents.conversationOf(sent, model))))
-      if (Exit.isFailure(reduced)) return yield* windowFailed(run, reduced.cause)
-      const { after, before, usage } = reduced.value
-      const isShorter = after.tokens < before.tokens || after.messages < before.messages
-      if (isShorter) Sents.take(sent, reduced.value, state.history)
-      if (isShorter || usage.modelCalls > 0 || sent.untold !== undefined) {
-        noteWindow(run, sent, reduced.value, refusal === undefined ? "threshold" : "overflow")
-      }
-      // The window's own limit is final. That of the provider is only known from what it has refused: it may take this.
-      const isOver = window.isOver({ ...after, limit: Infinity }) || (refusal !== undefined && !isShorter)
-      if (isOver) return yield* Effect.fail(failed(run, refusal?.reason ?? overflow(window, after)))
-    } else if (refusal !== undefined) {
-      return yield* Effect.fail(failed(run, refusal.reason))
-    } else if (sent.untold !== undefined) {
-      noteWindow(run, sent, { before: size, after: size, usage: Usages.zero }, "continuation")
-    }
-    const answer = yield* Effect.exit(requestModel(run, llm, instructions, settings, sent.history))
-    if (Exit.isSuccess(answer)) return answer.value
-    refusal = calls > maxOverflows ? undefined : refusalOf(answer.cause)
-    if (refusal === undefined) return yield* modelFailed(run, answer.cause)
-    noteFailure(run, refusal.error)
-    Sents.learn(sent, refusal.reason)
-  }
-}
-
-/** A conversation that the provider refused as too long. */
-interface Refusal {
-  readonly error: AiError.AiError
-  readonly reason: ContextOverflow
-}
-
-const refusalOf = (cause: ModelFailure): Refusal | undefined => {
-  const failure = Cause.findError(cause)
-  if (Result.isFailure(failure) || failure.success._tag === "BudgetExceeded") return undefined
-  const reason = failureOf(failure.success)
-  return reason._tag === "ContextOverflow" ? { error: failure.success, reason } : undefined
-}
-
-const noteWindow = (
-  run: Run,
-  sent: Sent,
-  { after, before, usage }: Omit<Pruned, "history">,
-  trigger: ContextPruned["trigger"]
-): void => {
-  const { messages = 0, tokens = 0 } = sent.untold ?? {}
-  sent.untold = undefined
-  tick(run)
-  emit(run, {
-    ...run.envelope,
-    _tag: "ContextPruned",
-    turn: run.state.turns + 1,
-    window: sent.window.name,
-    trigger,
-    before: { messages: before.messages + messages, tokens: before.preamble + before.tokens + tokens },
-    after: { messages: after.messages, tokens: after.preamble + after.tokens },
-    usage
-  })
-}
-
-/** A window failed: as a model call does, which is a failure of the run's own, or in its own way. */
-const windowFailed = (run: Run, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
-  const failure = Cause.findError(cause)
-  const error = Result.isSuccess(failure) ? failure.success : undefined
-  return error instanceof ModelFailed || error instanceof ContextOverflow || error instanceof BudgetExceeded
-    ? Effect.fail(failed(run, error))
-    : raise(run, cause)
-}
-
-/** A run that instructions or the preparation of a turn start is a child of this one, as one that a tool starts. */
-const asChild = <A>(run: Run, effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
-  Exit.isExit(effect)
-    ? effect
-    : contained(Effect.provideService(onAccount(run, effect), CurrentRun, run.toolbox.currentRun!()), Duration.infinity)
-
-const onAccount = <A>(run: Run, effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
-  run.payer === undefined ? effect : Effect.provideService(effect, CurrentAccount, run.payer.account)
-
 /** Why a conversation cannot be answered, or `undefined`. */
 const validate = (history: History): string | undefined => {
   const last = Histories.last(history)
@@ -351,22 +230,6 @@ const congestion = (run: Run): Effect.Effect<void> | undefined => {
   return run.observer.congestion()
 }
 
-type ModelFailure = Cause.Cause<AiError.AiError | BudgetExceeded>
-
-const modelFailed = (run: Run, cause: ModelFailure): Effect.Effect<never, unknown> => {
-  const failure = Cause.findError(cause)
-  if (Result.isFailure(failure)) return Effect.failCause(failure.failure)
-  if (failure.success._tag === "BudgetExceeded") return Effect.fail(failed(run, failure.success))
-  noteFailure(run, failure.success)
-  return Effect.fail(failed(run, failureOf(failure.success)))
-}
-
-const noteFailure = (run: Run, { message, reason }: AiError.AiError): void => {
-  run.calling = false
-  tick(run)
-  emit(run, { ...run.envelope, _tag: "ModelCallFailed", turn: run.state.turns + 1, reason: reason._tag, message })
-}
-
 /** Sends an invalid answer back to the model; returns the reason to give up when there have been enough. */
 const rejectOutput = (run: Run, issue: string): OutputInvalid | undefined => {
   const { definition, state } = run
@@ -381,75 +244,4 @@ const rejectOutput = (run: Run, issue: string): OutputInvalid | undefined => {
   emit(run, { ...run.envelope, _tag: "OutputRejected", turn: state.turns, issue, feedback })
   endTurn(run)
   return undefined
-}
-
-const endTurn = (run: Run): void => {
-  if (run.observer !== undefined) emit(run, { ...run.envelope, _tag: "TurnCompleted", turn: run.state.turns })
-}
-
-const complete = (run: Run, output: unknown): RunResult => {
-  const { definition, state } = run
-  const { finishReason, history, text, turns, usage } = state
-  if (state.phase === "answered") endTurn(run)
-  const durationMillis = tick(run) - run.startedAt
-  // Decoded, the answer may be anything; events are JSON.
-  const told = definition.output === undefined || run.observer === undefined ? text : definition.output.json(text)
-  emit(run, { ...run.envelope, _tag: "RunCompleted", text, output: told, usage, turns, durationMillis })
-  end(run)
-  return { output, text, history, usage, turns, finishReason, duration: Duration.millis(durationMillis) }
-}
-
-/** Ends the run with a failure of its own. */
-const failed = (run: Run, reason: AgentErrorReason): AgentError => {
-  endFailed(run, reason._tag, reason.message)
-  return new AgentError({ agent: run.definition.name, reason, partial: partial(run.state) })
-}
-
-/** Ends the run with a failure that is not its own: that of a tool, or of the instructions. */
-const raise = (run: Run, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
-  const error = Cause.squash(cause)
-  const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
-  endFailed(run, Predicate.hasProperty(error, "_tag") ? String(error._tag) : "Error", message)
-  return Effect.failCause(cause)
-}
-
-const endFailed = (run: Run, reason: string, message: string): void => {
-  const durationMillis = tick(run) - run.startedAt
-  endCalls(run)
-  const { turns, usage } = run.state
-  emit(run, { ...run.envelope, _tag: "RunFailed", reason, message, usage: { ...usage }, turns, durationMillis })
-  end(run)
-}
-
-/** The run was interrupted, or died of a defect in a provider. */
-const cutShort = (run: Run, exit: Exit.Exit<unknown, unknown>): undefined => {
-  const { turns, usage } = run.state
-  if (Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)) {
-    const message = Cause.pretty(exit.cause)
-    if (run.calling) emit(run, { ...run.envelope, _tag: "ModelCallFailed", turn: turns + 1, reason: "Defect", message })
-    endFailed(run, "Defect", message)
-    return
-  }
-  const durationMillis = tick(run) - run.startedAt
-  if (run.calling) emit(run, { ...run.envelope, _tag: "ModelCallInterrupted", turn: turns + 1 })
-  endCalls(run)
-  emit(run, { ...run.envelope, _tag: "RunInterrupted", usage: { ...usage }, turns, durationMillis })
-  end(run)
-}
-
-/** Answers the calls that the end of the run leaves open. */
-const endCalls = (run: Run): void => {
-  const { pending, turns: turn } = run.state
-  if (pending === undefined) return
-  for (const call of pending.calls) {
-    if (call.answer !== undefined) continue
-    const { id, name, verdict } = call
-    if (verdict === "stop") intercept(run, call, verdict)
-    else emit(run, { ...run.envelope, _tag: "ToolCallInterrupted", turn, id, name })
-  }
-}
-
-const end = (run: Run): void => {
-  flush(run)
-  run.parent?.childEnded(run.id, run.definition.name, run.state.usage)
 }

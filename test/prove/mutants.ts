@@ -41,7 +41,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "calls without an answer when a run is interrupted",
-    file: "internal/interpreter.ts",
+    file: "internal/ending.ts",
     from: `turn: turns + 1 })
   endCalls(run)
   emit(run, { ...run.envelope, _tag: "RunInterrupted"`,
