@@ -28,7 +28,7 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   // facade
   [9, ["Agent"]],
   [10, ["Session", "internal/workflowNode"]],
-  [11, ["internal/workflowPast", "internal/workflowRun"]],
+  [11, ["internal/workflowConversation", "internal/workflowPast", "internal/workflowRun"]],
   [12, ["internal/workflowStep"]],
   [13, ["Workflow"]],
   // edges
