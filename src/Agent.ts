@@ -17,6 +17,7 @@ import type { PartialRun } from "./AgentError.ts"
 import type { AgentError } from "./AgentError.ts"
 import { InvalidAgent } from "./AgentError.ts"
 import type { AgentEvent } from "./AgentEvent.ts"
+import * as Budget from "./Budget.ts"
 import type { ContextWindow } from "./ContextWindow.ts"
 import type { Delivery } from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
@@ -175,6 +176,11 @@ export interface Options<
   readonly streaming?: boolean | undefined
   /** What of the conversation is sent to the model when it gets long. Default: all of it, always. */
   readonly contextWindow?: ContextWindow<EW, RW> | undefined
+  /**
+   * What each run of the agent may spend, sub-agents included, as part of what a budget around it has. Default: no limit
+   * of its own.
+   */
+  readonly budget?: Budget.Limits | undefined
 }
 
 /**
@@ -255,7 +261,8 @@ export const make = <
     output: output === undefined ? undefined : jsonOutput(output),
     streaming: options.streaming ?? false,
     // Like `instructions`.
-    contextWindow: options.contextWindow as Definition["contextWindow"]
+    contextWindow: options.contextWindow as Definition["contextWindow"],
+    budget: options.budget === undefined ? undefined : Budget.compile(options.budget)
   }
   // The type id only carries types.
   return { [TypeId]: undefined, name, definition, outputSchema: output ?? Schema.String } as never

@@ -13,8 +13,8 @@ import { overflowOf } from "./internal/contextOverflow.ts"
 import { Usage } from "./Usage.ts"
 
 /**
- * The definition of an agent is unusable. Thrown where the definition is made (`Agent.make`, `StopCondition`,
- * `LoopDetector.make`, `Toolbox.merge`), because it is a mistake in the program and not a state of a run.
+ * The definition of an agent is unusable. Thrown where the definition is made (`Agent.make`, `Budget.limit`,
+ * `StopCondition`, `LoopDetector.make`, `Toolbox.merge`), because it is a mistake in the program and not a state of a run.
  *
  * @category errors
  * @since 0.1.0
@@ -168,6 +168,47 @@ export class OutputInvalid extends Schema.TaggedError<OutputInvalid>()("OutputIn
 }
 
 /**
+ * A budget (`Budget.limit`, or the `budget` of an agent) has not enough left.
+ *
+ * **Details**
+ *
+ * `limit`, `spent`, `reserved` and `requested` are tokens, US dollars, calls, milliseconds, or runs in each other, as
+ * `budget` says. `reserved` is what calls in flight may still spend and what is kept back for a last answer, and
+ * `requested` the least that was needed.
+ *
+ * @category reasons
+ * @since 0.1.0
+ */
+export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("BudgetExceeded", {
+  budget: Schema.Literals(["tokens", "costUsd", "modelCalls", "toolCalls", "duration", "depth"]),
+  /** The names of the budget's account and those around it, the outermost first. */
+  account: Schema.Array(Schema.String),
+  limit: Schema.Finite,
+  spent: Schema.Finite,
+  reserved: Schema.Finite,
+  requested: Schema.Finite,
+  /** Where it went, the most first; empty for `duration` and `depth`. */
+  breakdown: Schema.Array(Schema.Struct({ agent: Schema.String, spent: Schema.Finite }))
+}) {
+  override get message(): string {
+    const { account, budget, limit, requested, reserved, spent } = this
+    const where = `budget '${account.join(" / ")}'`
+    switch (budget) {
+      case "duration":
+        return `The ${where} allows ${limit} ms, which are over`
+      case "depth":
+        return `The ${where} allows ${limit} ${limit === 1 ? "run" : "runs"} in each other`
+      default: {
+        const held = reserved === 0 ? "" : ` and ${reserved} reserved`
+        return `The ${where} has not enough ${units[budget]} left: ${requested} needed, ${spent} of ${limit} spent${held}`
+      }
+    }
+  }
+}
+
+const units = { tokens: "tokens", costUsd: "USD", modelCalls: "model calls", toolCalls: "tool calls" }
+
+/**
  * Why a run failed.
  *
  * @category reasons
@@ -181,7 +222,8 @@ export const AgentErrorReason = Schema.Union([
   TokenLimitReached,
   TimeLimitReached,
   LoopDetected,
-  OutputInvalid
+  OutputInvalid,
+  BudgetExceeded
 ])
 export type AgentErrorReason = typeof AgentErrorReason.Type
 

@@ -19,7 +19,7 @@
  * ```
  *
  * Tool calls of one turn interleave. A run that fails or is interrupted during a turn ends every call of it, those
- * that never started too, and leaves out `TurnCompleted`; it may end within `pruning`. Events of sub-agents carry their own `runId` and the parent's `parentRunId`.
+ * that never started too, and leaves out `TurnCompleted`; it may end before its model call, and within `pruning`. Events of sub-agents carry their own `runId` and the parent's `parentRunId`.
  *
  * @since 0.1.0
  */
@@ -200,7 +200,7 @@ export const ModelCallFailed = Schema.TaggedStruct("ModelCallFailed", {
 export type ModelCallFailed = typeof ModelCallFailed.Type
 
 /**
- * The run was interrupted during a model call; the request was aborted.
+ * The run was interrupted, or its budget of time was over, during a model call; the request was aborted.
  *
  * @category models
  * @since 0.1.0
@@ -245,6 +245,7 @@ export type ToolCallCompleted = typeof ToolCallCompleted.Type
  *
  * - `unknown-tool`: the agent has no such tool.
  * - `invalid-params`: arguments that are not JSON, do not match the schema, or are unsafe to take.
+ * - `over-budget`: a `Budget` has no tool call left. The tool was not run.
  * - `failure`: the handler failed.
  * - `timeout`: the handler took longer than `Toolbox.Timeout`.
  * - `defect`: the handler died, or its result does not match its schema. `detail` says how; the model is not told.
@@ -252,7 +253,14 @@ export type ToolCallCompleted = typeof ToolCallCompleted.Type
  * @category models
  * @since 0.1.0
  */
-export const ToolFailureKind = Schema.Literals(["unknown-tool", "invalid-params", "failure", "timeout", "defect"])
+export const ToolFailureKind = Schema.Literals([
+  "unknown-tool",
+  "invalid-params",
+  "over-budget",
+  "failure",
+  "timeout",
+  "defect"
+])
 export type ToolFailureKind = typeof ToolFailureKind.Type
 
 /**

@@ -30,7 +30,7 @@
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import * as Effect from "effect/Effect"
-import type { ModelFailed } from "./AgentError.ts"
+import type { BudgetExceeded, ModelFailed } from "./AgentError.ts"
 import { ContextOverflow, InvalidAgent } from "./AgentError.ts"
 import type { History, Unit } from "./History.ts"
 import * as Histories from "./History.ts"
@@ -59,7 +59,9 @@ export interface ContextWindow<out E = never, out R = never> {
   /** Whether a conversation is too long. Asked before each model call, so it has to be cheap. */
   readonly isOver: (size: Size) => boolean
   /** Makes a conversation shorter, as far as it can: well below the limit, so that it is not asked again at once. */
-  readonly reduce: (conversation: Conversation) => Effect.Effect<Reduced, E | ModelFailed | ContextOverflow, R>
+  readonly reduce: (
+    conversation: Conversation
+  ) => Effect.Effect<Reduced, E | ModelFailed | ContextOverflow | BudgetExceeded, R>
 }
 
 /**
@@ -435,7 +437,7 @@ export const summarize = <E = never, R = Llm>(
   const write =
     by === undefined
       ? // Without `by` there is nothing that `E` and `R` could be inferred from, so they are what they are by default.
-        (Summaries.byLlm(model) as Summaries.Writer<E | ModelFailed | ContextOverflow, R>)
+        (Summaries.byLlm(model) as Summaries.Writer<E | ModelFailed | ContextOverflow | BudgetExceeded, R>)
       : (transcript: string, most: number) => Effect.map(by(transcript, most), (text) => ({ text, usage: Usages.zero }))
   return {
     name: `summarize(${maxTokens})`,
@@ -600,7 +602,7 @@ export interface Pruned {
 export const reduce = <E, R>(
   window: ContextWindow<E, R>,
   before: Conversation
-): Effect.Effect<Pruned, E | ModelFailed | ContextOverflow, R> =>
+): Effect.Effect<Pruned, E | ModelFailed | ContextOverflow | BudgetExceeded, R> =>
   Effect.map(window.reduce(before), ({ units, usage }) => ({
     history: Histories.appendUnits(Histories.empty, units),
     before,
@@ -661,7 +663,7 @@ export const prune = <E, R>(
   window: ContextWindow<E, R>,
   history: History,
   surroundings?: Surroundings
-): Effect.Effect<Pruned, E | ModelFailed | ContextOverflow, R> =>
+): Effect.Effect<Pruned, E | ModelFailed | ContextOverflow | BudgetExceeded, R> =>
   Effect.flatMap(TokenEstimator.TokenEstimator, (estimator) => {
     const before = conversation(estimator, history, surroundings)
     if (!window.isOver(before)) return Effect.succeed({ history, before, after: before, usage: Usages.zero })

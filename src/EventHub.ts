@@ -126,6 +126,8 @@ interface Subscriber {
   readonly backpressure: boolean
   /** What was kept for it before it came: bounded by the replay buffer, not by its capacity. */
   past: ReadonlyArray<Delivery>
+  /** Open when something may have arrived since it was closed. */
+  readonly arrived: Latch.Latch
   /** Events that wait in the `PubSub`, wanted or not. */
   waiting: number
   /** Wanted events that were taken out of the `PubSub` to bound it: older than those in it. */
@@ -151,7 +153,6 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<EventHub, never, Scope.Scope> {
   const replay = options.replay ?? 1024
   const pubsub = yield* PubSub.unbounded<Batch>()
-  const end: Batch = { first: 0, events: [] }
   const subscribers = new Set<Subscriber>()
   const clear = Latch.makeUnsafe(true)
   let closed = false
@@ -162,9 +163,9 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       closed = true
-      subscribers.clear()
       Latch.openUnsafe(clear)
-      PubSub.endUnsafe(pubsub, end)
+      for (const { arrived } of subscribers) Latch.openUnsafe(arrived)
+      subscribers.clear()
     })
   )
 
@@ -179,9 +180,12 @@ export const make = Effect.fnUntraced(function* (
     position += events.length
     if (subscribers.size === 0) return
     for (const subscriber of subscribers) subscriber.waiting += events.length
-    // A subscriber that waits runs, and takes, while the batch is being published.
     PubSub.publishUnsafe(pubsub, { first, events })
-    for (const subscriber of subscribers) if (subscriber.waiting > subscriber.capacity) bound(subscriber)
+    for (const subscriber of subscribers) {
+      // One that waits runs now, and takes.
+      Latch.openUnsafe(subscriber.arrived)
+      if (subscriber.waiting > subscriber.capacity) bound(subscriber)
+    }
   }
 
   /** Takes what waits for a subscriber out of the `PubSub`, keeps what it wants, and no more than its capacity. */
@@ -218,6 +222,7 @@ export const make = Effect.fnUntraced(function* (
         capacity,
         backpressure: request.onOverflow === "backpressure",
         past: [],
+        arrived: Latch.makeUnsafe(),
         waiting: 0,
         kept: [],
         dropped: 0,
@@ -251,12 +256,10 @@ export const make = Effect.fnUntraced(function* (
       bound(subscriber)
       const deliveries = deliver()
       if (Arr.isReadonlyArrayNonEmpty(deliveries)) return Effect.succeed(deliveries)
-      return Effect.flatMap(PubSub.takeAll(subscriber.subscription), (batches) => {
-        absorb(subscriber, batches)
-        const taken = deliver()
-        if (Arr.isReadonlyArrayNonEmpty(taken)) return Effect.succeed(taken)
-        return Arr.lastNonEmpty(batches) === end ? Cause.done() : take
-      })
+      if (closed) return Cause.done()
+      // What arrives before it waits opens the latch again, and nothing is out of the `PubSub` and not yet here.
+      Latch.closeUnsafe(subscriber.arrived)
+      return Effect.andThen(subscriber.arrived.await, take)
     })
     return { take, position: () => subscriber.taken }
   })

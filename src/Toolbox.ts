@@ -20,8 +20,12 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type { BudgetExceeded } from "./AgentError.ts"
 import { InvalidAgent } from "./AgentError.ts"
 import type { ToolFailureKind } from "./AgentEvent.ts"
+import type { Account } from "./internal/account.ts"
+import { CurrentAccount } from "./internal/account.ts"
+import * as Charge from "./internal/charge.ts"
 import { CurrentRun } from "./internal/currentRun.ts"
 import { inspect } from "./internal/json.ts"
 import * as LoopDetector from "./LoopDetector.ts"
@@ -209,6 +213,8 @@ export interface Bound {
   readonly toolkit: Compiled
   readonly context: Context.Context<never>
   readonly currentRun: (() => CurrentRun) | undefined
+  /** What calls of a run with a budget draw from. */
+  readonly account: Account | undefined
   /** The tools that may be called now; `undefined` for all. */
   offered: ReadonlyArray<Tool.Any> | undefined
   /** The contexts of the handlers merged with the run's, made when first needed. */
@@ -291,8 +297,9 @@ const encoder = cached((schema) => Schema.encodeUnknownEffect(Schema.toCodecJson
 export const bind = (
   toolkit: Compiled,
   context: Context.Context<never>,
-  currentRun?: (() => CurrentRun) | undefined
-): Bound => ({ toolkit, context, currentRun, offered: undefined, merged: undefined })
+  currentRun?: (() => CurrentRun) | undefined,
+  account?: Account | undefined
+): Bound => ({ toolkit, context, currentRun, account, offered: undefined, merged: undefined })
 
 /**
  * One call: prepare, execute, finalize. Whatever goes wrong early joins the same path as a failed outcome.
@@ -314,7 +321,15 @@ export const invoke = (
   return whenDone(compiled.decode(raw.success), (params) =>
     Exit.isFailure(params)
       ? explain(compiled, raw.success)
-      : whenDone(execute(self, compiled, call, params.value, onProgress), (exit) => finalize(compiled, exit))
+      : self.account === undefined
+        ? whenDone(execute(self, compiled, call, params.value, onProgress), (exit) => finalize(compiled, exit))
+        : Effect.matchEffect(
+            Charge.toolCall(self.account, () => execute(self, compiled, call, params.value, onProgress)),
+            {
+              onSuccess: (exit) => finalize(compiled, exit),
+              onFailure: (refusal) => Effect.succeed(overBudget(call.name, refusal))
+            }
+          )
   )
 }
 
@@ -414,14 +429,20 @@ export const contained = <A>(
   effect: Effect.Effect<A, unknown>,
   timeout: Duration.Duration
 ): Effect.Effect<A, unknown> =>
-  Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return exit
-    const joined = Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber))
-    return Duration.isFinite(timeout)
-      ? Effect.timeoutOrElse(joined, { duration: timeout, orElse: () => Effect.fail(new TimedOut(timeout)) })
-      : joined
-  })
+  // Interrupted at any moment, it leaves the fiber behind at none.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return exit
+      const joined = Fiber.join(fiber)
+      const limited = Duration.isFinite(timeout)
+        ? Effect.timeoutOrElse(joined, { duration: timeout, orElse: () => Effect.fail(new TimedOut(timeout)) })
+        : joined
+      return Effect.onExitPrimitive(restore(limited), () =>
+        fiber.pollUnsafe() === undefined ? Fiber.interrupt(fiber) : undefined
+      )
+    })
+  )
 
 /** Calls a handler. One that throws before it returns its effect has died. */
 const start = (
@@ -442,7 +463,11 @@ const handlerServices = (self: Bound, handler: Tool.Handler<string>): Context.Co
   const known = (self.merged ??= new Map()).get(handler.context)
   if (known !== undefined) return known
   let merged = Context.merge(handler.context, self.context)
-  if (self.currentRun !== undefined) merged = Context.add(merged, CurrentRun, self.currentRun())
+  if (self.currentRun !== undefined) {
+    merged = Context.add(merged, CurrentRun, self.currentRun())
+    // A handler whose Layer was built within a budget belongs to the run that calls it all the same.
+    if (Context.get(merged, CurrentAccount) !== self.account) merged = Context.add(merged, CurrentAccount, self.account)
+  }
   self.merged.set(handler.context, merged)
   return merged
 }
@@ -499,6 +524,12 @@ const invalidParams = (name: string, issue: string): ToolOutcome =>
   failure(
     "invalid-params",
     `Invalid arguments for tool '${name}': ${cut(issue, issueSize)}. Correct the arguments and call again.`
+  )
+
+const overBudget = (name: string, { limit }: BudgetExceeded): ToolOutcome =>
+  failure(
+    "over-budget",
+    `Tool '${name}' was not run: all ${limit} tool calls that are allowed have been made. Answer with what you have.`
   )
 
 const timedOut = (name: string, after: Duration.Duration): ToolOutcome =>

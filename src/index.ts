@@ -7,6 +7,7 @@
 export * as Agent from "./Agent.ts"
 export * as AgentError from "./AgentError.ts"
 export * as AgentEvent from "./AgentEvent.ts"
+export * as Budget from "./Budget.ts"
 export * as ContextWindow from "./ContextWindow.ts"
 export * as EventHub from "./EventHub.ts"
 export * as History from "./History.ts"

@@ -9,7 +9,7 @@ import { Llm } from "effect-agent-runtime/Llm"
 import * as LoopDetector from "effect-agent-runtime/LoopDetector"
 import * as Prices from "effect-agent-runtime/Prices"
 import * as StopCondition from "effect-agent-runtime/StopCondition"
-import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import { ScriptedLlm, Simulation } from "effect-agent-runtime/testing"
 import * as Toolbox from "effect-agent-runtime/Toolbox"
 import * as Usage from "effect-agent-runtime/Usage"
 import * as AiError from "effect/ai/AiError"
@@ -953,6 +953,49 @@ describe("interruption", () => {
         deliveries.map((event) => event._tag),
         ["RunStarted", "TurnStarted", "ModelCallStarted", "ModelCallInterrupted", "RunInterrupted"]
       )
+    })
+  )
+
+  it.effect("of a run that has not begun leaves no event, and of any other exactly one that is its last", () =>
+    Effect.gen(function* () {
+      const run = Agent.run(mathBot, "3 times?").pipe(
+        Effect.provide([MathToolsLayer, ScriptedLlm.layer([calculate("multiply", 3, 3), "9"])])
+      )
+      const endings = new Set<string>()
+      for (let operation = 1; operation <= 300; operation++) {
+        const schedule = [{ _tag: "Paused", fiber: 1, operation } as const, { _tag: "Interrupted", step: 2 } as const]
+        const outcome = yield* Simulation.run(run, { schedule })
+        assert.deepStrictEqual(Simulation.laws(outcome), [], `before operation ${operation}`)
+        endings.add(outcome.events.at(-1)?._tag ?? "nothing")
+      }
+      assert.deepStrictEqual([...endings], ["nothing", "RunInterrupted", "RunCompleted"])
+    })
+  )
+
+  it.effect("leaves no tool at work, at whatever moment it comes", () =>
+    Effect.gen(function* () {
+      const Work = Toolkit.make(Tool.make("work", { success: Schema.Void }))
+      const worker = Agent.make("worker", { toolkit: Work })
+      let working = 0
+      let left = 0
+      const WorkLayer = Work.toLayer({
+        work: () =>
+          Effect.acquireUseRelease(
+            Effect.sync(() => working++),
+            () => Effect.sleep("1 second"),
+            () => Effect.sync(() => working--)
+          )
+      })
+      const run = Effect.onExit(Agent.run(worker, "go"), () => Effect.sync(() => (left += working))).pipe(
+        Effect.provide([WorkLayer, ScriptedLlm.layer([{ tool: "work" }, "done"])])
+      )
+      for (const fiber of [1, 2, 3]) {
+        for (let operation = 1; operation <= 120; operation++) {
+          const schedule = [{ _tag: "Paused", fiber, operation } as const, { _tag: "Interrupted", step: 2 } as const]
+          yield* Simulation.run(run, { schedule })
+          assert.strictEqual(left, 0, `before operation ${operation} of fiber ${fiber}`)
+        }
+      }
     })
   )
 

@@ -16,6 +16,11 @@ const aiError = AiError.make({
   reason: new AiError.RateLimitError({})
 })
 
+const exceeded = (
+  fields: Pick<AgentError.BudgetExceeded, "budget" | "limit" | "spent" | "reserved" | "requested">
+): AgentError.BudgetExceeded =>
+  new AgentError.BudgetExceeded({ account: ["nightly", "bot"], breakdown: [{ agent: "bot", spent: 1 }], ...fields })
+
 /** Each reason with what it says. */
 const reasons: ReadonlyArray<readonly [AgentError.AgentErrorReason, string]> = [
   [new AgentError.InvalidInput({ issue: "no prompt" }), "Invalid input: no prompt"],
@@ -40,6 +45,22 @@ const reasons: ReadonlyArray<readonly [AgentError.AgentErrorReason, string]> = [
   [
     new AgentError.OutputInvalid({ text: "x", issue: "Expected a number", attempts: 3 }),
     "The answer does not match the output schema after 3 attempts: Expected a number"
+  ],
+  [
+    exceeded({ budget: "tokens", limit: 1000, spent: 700, reserved: 200, requested: 300 }),
+    "The budget 'nightly / bot' has not enough tokens left: 300 needed, 700 of 1000 spent and 200 reserved"
+  ],
+  [
+    exceeded({ budget: "costUsd", limit: 0.5, spent: 0.4, reserved: 0, requested: 0.25 }),
+    "The budget 'nightly / bot' has not enough USD left: 0.25 needed, 0.4 of 0.5 spent"
+  ],
+  [
+    exceeded({ budget: "duration", limit: 500, spent: 500, reserved: 0, requested: 0 }),
+    "The budget 'nightly / bot' allows 500 ms, which are over"
+  ],
+  [
+    exceeded({ budget: "depth", limit: 2, spent: 2, reserved: 0, requested: 3 }),
+    "The budget 'nightly / bot' allows 2 runs in each other"
   ]
 ]
 

@@ -6,6 +6,7 @@ import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
 import * as AgentEvents from "effect-agent-runtime/AgentEvent"
 import * as EventHub from "effect-agent-runtime/EventHub"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import * as Simulation from "effect-agent-runtime/testing/Simulation"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -103,6 +104,33 @@ describe("EventHub", () => {
       const fiber = yield* Effect.forkChild(take, { startImmediately: true })
       hub.publish(range(0, 1))
       assert.deepStrictEqual(seen(yield* Fiber.join(fiber)), [0])
+    })
+  )
+
+  it.effect("delivers every event once, and lets nobody wait for ever, wherever a subscriber pauses", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const hub = yield* EventHub.make()
+        const { take } = yield* hub.subscribe({ capacity: 0, onOverflow: "backpressure" })
+        const received: Array<number> = []
+        const subscriber = yield* Effect.forkChild(
+          Effect.gen(function* () {
+            while (received.length < 4) received.push(...seen(yield* take))
+          })
+        )
+        for (const event of range(0, 4)) {
+          const congestion = hub.congestion()
+          if (congestion !== undefined) yield* congestion
+          hub.publish([event])
+          yield* Effect.yieldNow
+        }
+        yield* Fiber.join(subscriber)
+        return received
+      }).pipe(Effect.scoped)
+      for (let operation = 1; operation <= 60; operation++) {
+        const schedule = [{ _tag: "Paused", fiber: 2, operation } as const]
+        assert.deepStrictEqual((yield* Simulation.run(program, { schedule })).exit, Exit.succeed([0, 1, 2, 3]))
+      }
     })
   )
 

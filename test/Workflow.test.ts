@@ -5,6 +5,7 @@ import * as History from "effect-agent-runtime/History"
 import type { LlmRequest } from "effect-agent-runtime/Llm"
 import { Llm } from "effect-agent-runtime/Llm"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
+import * as Simulation from "effect-agent-runtime/testing/Simulation"
 import * as Workflow from "effect-agent-runtime/Workflow"
 import { RecordMismatch } from "effect-agent-runtime/WorkflowError"
 import type { RunEvent } from "effect-agent-runtime/WorkflowEvent"
@@ -216,6 +217,35 @@ describe("parallel and map", () => {
       const both = Workflow.parallel("both", { a: hangs, b: fails })
       const { run } = yield* Effect.flip(Workflow.run(both, 1))
       assert.deepStrictEqual(places(run), ["both failed", "both hangs interrupted", "both fails failed"])
+    })
+  )
+})
+
+describe("an interruption", () => {
+  it.effect("leaves no run and no step open, at whatever moment it comes", () =>
+    Effect.gen(function* () {
+      const inner = Workflow.make(
+        "inner",
+        double,
+        Workflow.effect("slow", (n: number) => Effect.delay(Effect.succeed(n), 1))
+      )
+      const program = Workflow.run(Workflow.make("outer", inner, Workflow.parallel("both", { a: inner, b: double })), 1)
+      for (const fiber of [1, 2, 3, 4]) {
+        for (let operation = 1; operation <= 100; operation++) {
+          const schedule = [{ _tag: "Paused", fiber, operation } as const, { _tag: "Interrupted", step: 2 } as const]
+          const { events } = yield* Simulation.run(program, { schedule })
+          for (const run of Map.groupBy(events, ({ runId }) => runId).values()) {
+            const tags = run.map(({ _tag }) => _tag.replace(/Completed|Interrupted/, "Ended"))
+            const where = `before operation ${operation} of fiber ${fiber}`
+            assert.deepStrictEqual([tags[0], tags.at(-1)], ["WorkflowStarted", "WorkflowEnded"], where)
+            assert.strictEqual(
+              tags.filter((tag) => tag === "StepStarted").length,
+              tags.filter((tag) => tag === "StepEnded").length,
+              where
+            )
+          }
+        }
+      }
     })
   )
 })

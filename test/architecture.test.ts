@@ -16,9 +16,9 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   // pure policy
   [2, ["WorkflowError", "WorkflowEvent"]],
   [2, ["LoopDetector", "Mermaid", "Prices", "StopCondition", "TokenEstimator"]],
-  [3, ["internal/machine"]],
+  [3, ["internal/account", "internal/machine"]],
   // ports
-  [4, ["Approval", "Budget", "EventHub", "Llm", "SessionStore", "internal/currentRun"]],
+  [4, ["Approval", "Budget", "EventHub", "Llm", "SessionStore", "internal/charge", "internal/currentRun"]],
   [5, ["Toolbox", "internal/attempt", "internal/eventStream", "internal/httpLlm", "internal/llmJson"]],
   [5, ["internal/subRun", "internal/summary"]],
   // engine

@@ -16,6 +16,14 @@ const printed: Readonly<Record<string, string>> = {
 
 500 are odd; 1000 model calls, 750 of them reached the provider
 `,
+  budget: `
+The Danube flows through ten countries. How long it is, I could not find out.
+editor: 3 model calls, 45 tokens
+researcher: 2 model calls, 30 tokens
+The budget 'article' has not enough model calls left: 1 needed, 5 of 5 spent
+  3 by the editor
+  2 by the researcher
+`,
   cassette: `
 Recorded: Tea is 3.
 Played: Tea is 3.
@@ -109,6 +117,12 @@ lunch > Make it a lunch.
 Arancini.
 dinner: 4 messages
 lunch: 4 messages
+`,
+  simulation: `
+Found: 1 sold that was not there
+It takes no more than fibers that are: Paused
+Once more: 1 sold that was not there
+With a lock: Passed
 `,
   "streaming-to-browser": `
 text/event-stream

@@ -14,7 +14,15 @@ import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { AgentErrorReason, PartialRun } from "../AgentError.ts"
-import { AgentError, ContextOverflow, failureOf, InvalidInput, ModelFailed, OutputInvalid } from "../AgentError.ts"
+import {
+  AgentError,
+  BudgetExceeded,
+  ContextOverflow,
+  failureOf,
+  InvalidInput,
+  ModelFailed,
+  OutputInvalid
+} from "../AgentError.ts"
 import type { ContextPruned } from "../AgentEvent.ts"
 import type { Pruned } from "../ContextWindow.ts"
 import { overflow, reduce } from "../ContextWindow.ts"
@@ -28,6 +36,10 @@ import { TokenEstimator } from "../TokenEstimator.ts"
 import { bind, contained } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
 import * as Usages from "../Usage.ts"
+import type { Account } from "./account.ts"
+import * as Accounts from "./account.ts"
+import { CurrentAccount } from "./account.ts"
+import * as Charge from "./charge.ts"
 import type { Observer } from "./currentRun.ts"
 import { combine, CurrentRun, makeId } from "./currentRun.ts"
 import { decide, initial, partial } from "./machine.ts"
@@ -63,9 +75,11 @@ export const interpret = (
     const run = begin(definition, fiber, observe)
     const estimator = definition.contextWindow === undefined ? undefined : fiber.getRef(TokenEstimator)
     inspect?.(() => partial(run.state))
+    const looping = Effect.gen(() => loop(run, Context.getUnsafe(fiber.context, Llm), history, estimator))
     return Effect.onExitPrimitive(
-      Effect.gen(() => loop(run, Context.getUnsafe(fiber.context, Llm), history, estimator)),
-      (exit) => (run.state.phase === "ended" ? undefined : cutShort(run, exit))
+      run.payer === undefined ? looping : withinTime(run, run.payer.account, looping),
+      // A run that was interrupted before its first event has not begun.
+      (exit) => (run.state.phase === "ended" || run.offset === 0 ? undefined : cutShort(run, exit))
     )
   })
 
@@ -78,19 +92,30 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
   const observer = combine(hub, local)
   const startedAt = clock.currentTimeMillisUnsafe()
   const id = observer === undefined ? "" : makeId(fiber.getRef(Random.Random))
+  const around = fiber.getRef(CurrentAccount)
+  const { budget: limits, name } = definition
+  const account =
+    around === undefined && limits === undefined
+      ? undefined
+      : Accounts.open({ name, parent: around, isRun: true, limits, startedAt })
   const run: Run = {
     definition,
     state: initial(),
-    toolbox: bind(definition.toolkit, context, () => ({
-      id: id || undefined,
-      rootId: parent?.rootId ?? (id || undefined),
-      observer: local,
-      flush: () => flush(run),
-      childEnded: (childRunId, childAgent, usage) => {
-        tick(run)
-        emit(run, { ...run.envelope, _tag: "ChildRunEnded", childRunId, childAgent, usage })
-      }
-    })),
+    toolbox: bind(
+      definition.toolkit,
+      context,
+      () => ({
+        id: id || undefined,
+        rootId: parent?.rootId ?? (id || undefined),
+        observer: local,
+        flush: () => flush(run),
+        childEnded: (childRunId, childAgent, usage) => {
+          tick(run)
+          emit(run, { ...run.envelope, _tag: "ChildRunEnded", childRunId, childAgent, usage })
+        }
+      }),
+      account
+    ),
     parent,
     id,
     envelope:
@@ -109,6 +134,7 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     dispatcher: observer === undefined ? undefined : fiber.currentDispatcher,
     clock,
     prices: fiber.getRef(Prices.Prices),
+    payer: account === undefined ? undefined : Charge.payer(account, fiber),
     startedAt,
     now: startedAt,
     offset: 0,
@@ -118,6 +144,26 @@ const begin = (definition: Definition, fiber: Fiber.Fiber<unknown, unknown>, obs
     callIds: undefined
   }
   return run
+}
+
+/** Ends the run when the time of a budget is over. */
+const withinTime = (
+  run: Run,
+  account: Account,
+  looping: Effect.Effect<RunResult, unknown>
+): Effect.Effect<RunResult, unknown> => {
+  const deadline = Accounts.deadline(account)
+  const millis = deadline - run.startedAt
+  // A run whose time is over already says so itself.
+  if (millis === Infinity || millis <= 0) return looping
+  return Effect.timeoutOrElse(looping, {
+    duration: millis,
+    orElse: () => {
+      if (run.calling) emit(run, { ...run.envelope, _tag: "ModelCallInterrupted", turn: run.state.turns + 1 })
+      // Timers may be early by a fraction of a millisecond.
+      return Effect.fail(failed(run, Accounts.refusalOfRun(account, Math.max(tick(run), deadline))!))
+    }
+  })
 }
 
 // What an event says of its run is for observers: the machine does not look.
@@ -134,6 +180,8 @@ function* loop(
   emit(run, { ...run.envelope, _tag: "RunStarted", history })
   const invalid = validate(history)
   if (invalid !== undefined) return yield* Effect.fail(failed(run, new InvalidInput({ issue: invalid })))
+  const refused = run.payer === undefined ? undefined : Accounts.refusalOfRun(run.payer.account, run.now)
+  if (refused !== undefined) return yield* Effect.fail(failed(run, refused))
   let { instructions } = definition
   if (typeof instructions !== "string") {
     const prepared = yield* Effect.exit(asChild(run, instructions(lastPrompt(history))))
@@ -237,9 +285,9 @@ interface Refusal {
   readonly reason: ContextOverflow
 }
 
-const refusalOf = (cause: Cause.Cause<AiError.AiError>): Refusal | undefined => {
+const refusalOf = (cause: ModelFailure): Refusal | undefined => {
   const failure = Cause.findError(cause)
-  if (Result.isFailure(failure)) return undefined
+  if (Result.isFailure(failure) || failure.success._tag === "BudgetExceeded") return undefined
   const reason = failureOf(failure.success)
   return reason._tag === "ContextOverflow" ? { error: failure.success, reason } : undefined
 }
@@ -269,7 +317,7 @@ const noteWindow = (
 const windowFailed = (run: Run, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
   const failure = Cause.findError(cause)
   const error = Result.isSuccess(failure) ? failure.success : undefined
-  return error instanceof ModelFailed || error instanceof ContextOverflow
+  return error instanceof ModelFailed || error instanceof ContextOverflow || error instanceof BudgetExceeded
     ? Effect.fail(failed(run, error))
     : raise(run, cause)
 }
@@ -278,7 +326,10 @@ const windowFailed = (run: Run, cause: Cause.Cause<unknown>): Effect.Effect<neve
 const asChild = <A>(run: Run, effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
   Exit.isExit(effect)
     ? effect
-    : contained(Effect.provideService(effect, CurrentRun, run.toolbox.currentRun!()), Duration.infinity)
+    : contained(Effect.provideService(onAccount(run, effect), CurrentRun, run.toolbox.currentRun!()), Duration.infinity)
+
+const onAccount = <A>(run: Run, effect: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  run.payer === undefined ? effect : Effect.provideService(effect, CurrentAccount, run.payer.account)
 
 /** Why a conversation cannot be answered, or `undefined`. */
 const validate = (history: History): string | undefined => {
@@ -300,9 +351,12 @@ const congestion = (run: Run): Effect.Effect<void> | undefined => {
   return run.observer.congestion()
 }
 
-const modelFailed = (run: Run, cause: Cause.Cause<AiError.AiError>): Effect.Effect<never, unknown> => {
+type ModelFailure = Cause.Cause<AiError.AiError | BudgetExceeded>
+
+const modelFailed = (run: Run, cause: ModelFailure): Effect.Effect<never, unknown> => {
   const failure = Cause.findError(cause)
   if (Result.isFailure(failure)) return Effect.failCause(failure.failure)
+  if (failure.success._tag === "BudgetExceeded") return Effect.fail(failed(run, failure.success))
   noteFailure(run, failure.success)
   return Effect.fail(failed(run, failureOf(failure.success)))
 }

@@ -144,8 +144,8 @@ export const evolve = (policy: Policy, state: State, event: AgentEvent): void =>
       break
     }
     case "ToolCallFailed": {
-      const { id, name, result } = event
-      if (event.kind !== "unknown-tool" && event.kind !== "invalid-params") state.usage.toolCalls++
+      const { id, kind, name, result } = event
+      if (kind !== "unknown-tool" && kind !== "invalid-params" && kind !== "over-budget") state.usage.toolCalls++
       answer(policy, state, { type: "tool-result", id, name, isFailure: true, result })
       break
     }

@@ -1,11 +1,16 @@
 /**
  * The model call of a turn: what the request has in it, and how the answer and its pieces become events.
  */
+import type * as AiError from "effect/ai/AiError"
 import type * as Tool from "effect/ai/Tool"
+import * as Effect from "effect/Effect"
+import type { BudgetExceeded } from "../AgentError.ts"
 import { InvalidAgent } from "../AgentError.ts"
 import type { AssistantContent, History } from "../History.ts"
 import type { Delta, Llm, LlmRequest, LlmResponse, Sampling, ToolChoice } from "../Llm.ts"
 import * as Prices from "../Prices.ts"
+import type { Payer } from "./charge.ts"
+import * as Charge from "./charge.ts"
 import type { State } from "./machine.ts"
 import type { Definition, Run, TurnSettings, TurnView } from "./run.ts"
 import { emit, tick } from "./run.ts"
@@ -55,8 +60,8 @@ export const requestModel = (
   instructions: string,
   settings: TurnSettings,
   history: History
-) => {
-  const { definition, observer, state } = run
+): Effect.Effect<LlmResponse, AiError.AiError | BudgetExceeded> => {
+  const { definition, state } = run
   const turn = state.turns + 1
   const tools = offers(run)
   const request: LlmRequest = {
@@ -67,12 +72,50 @@ export const requestModel = (
     sampling: settings === unchanged ? definition.sampling : override(definition.sampling, settings),
     output: definition.output?.format
   }
+  return run.payer === undefined ? send(run, llm, request) : charged(run, run.payer, llm, request)
+}
+
+const send = (run: Run, llm: Llm["Service"], request: LlmRequest): Effect.Effect<LlmResponse, AiError.AiError> => {
   run.calling = true
-  if (observer === undefined) return llm.generate(request, definition.streaming ? ignore : undefined)
+  if (run.observer === undefined) return llm.generate(request, run.definition.streaming ? ignore : undefined)
+  const turn = run.state.turns + 1
   run.calledAt = run.now
-  announceCall(run, history.length, tools)
+  announceCall(run, request.history.length, request.tools)
   return llm.generate(request, (delta) => emitDelta(run, turn, delta))
 }
+
+/** A model call within a budget: when that is used up, the last one, if something was kept back for it. */
+const charged = (
+  run: Run,
+  payer: Payer,
+  llm: Llm["Service"],
+  request: LlmRequest
+): Effect.Effect<LlmResponse, AiError.AiError | BudgetExceeded> => {
+  if (payer.refusal !== undefined) return Effect.fail(payer.refusal)
+  const call = (bounded: LlmRequest) => {
+    // It may have waited.
+    if (run.observer !== undefined) tick(run)
+    return send(run, llm, bounded)
+  }
+  return Effect.catchTag(Charge.modelCall(payer, request, false, call), "BudgetExceeded", (refusal) => {
+    payer.refusal = refusal
+    // Providers want the tools of calls in the history to be there.
+    const last: LlmRequest = {
+      ...request,
+      instructions: request.instructions === "" ? lastCall : `${request.instructions}\n\n${lastCall}`,
+      toolChoice: "none"
+    }
+    const answering = Charge.modelCall(payer, last, true, (bounded) => {
+      run.toolbox.offered = []
+      return call(bounded)
+    })
+    return Effect.mapError(answering, (error) => (error._tag === "BudgetExceeded" ? refusal : error))
+  })
+}
+
+const lastCall =
+  "The budget of this task is used up, and this is your last turn. Do not call tools. "
+  + "Give your final answer now, with what you know, and say what is missing."
 
 /** The agent's choice in a turn. Forced, it holds for the first only, or the model could never answer. */
 const choiceOf = (choice: ToolChoice, tools: ReadonlyArray<Tool.Any>, turn: number): ToolChoice => {

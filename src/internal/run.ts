@@ -12,6 +12,8 @@ import type { OutputFormat, Sampling, ToolChoice } from "../Llm.ts"
 import type { PriceTable } from "../Prices.ts"
 import type { Bound, Compiled } from "../Toolbox.ts"
 import type { Usage } from "../Usage.ts"
+import type { Limits } from "./account.ts"
+import type { Payer } from "./charge.ts"
 import type { CurrentRun, Observer } from "./currentRun.ts"
 import type { PendingCall, Policy, State } from "./machine.ts"
 import { evolve } from "./machine.ts"
@@ -31,6 +33,8 @@ export interface Definition {
   readonly streaming: boolean
   /** What of the history is sent; `undefined` for all. */
   readonly contextWindow: ContextWindow<unknown> | undefined
+  /** What each run may spend; `undefined` for what is around it. */
+  readonly budget: Limits | undefined
 }
 
 /** What is known before a turn; `Agent` has the documented type. */
@@ -69,6 +73,8 @@ export interface Run {
   readonly dispatcher: SchedulerDispatcher | undefined
   readonly clock: Clock.Clock
   readonly prices: PriceTable
+  /** `undefined` when there is no budget. */
+  readonly payer: Payer | undefined
   readonly startedAt: number
   /** The time of the events that are emitted, in milliseconds; {@link tick} brings it up to date. */
   now: number

@@ -6,10 +6,11 @@ import * as Predicate from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
 import { AgentError } from "../AgentError.ts"
 import { EventHub } from "../EventHub.ts"
+import { CurrentAccount } from "./account.ts"
 import { CurrentRun } from "./currentRun.ts"
 
 /** What it shares with the run that calls it. All else is what its layer was given. */
-const shared = [CurrentRun.key, EventHub.key, Tracer.ParentSpan.key]
+const shared = [CurrentRun.key, CurrentAccount.key, EventHub.key, Tracer.ParentSpan.key]
 
 export const withCaller =
   <R>(captured: Context.Context<R>) =>

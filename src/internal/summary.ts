@@ -4,15 +4,18 @@
 import * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Effect from "effect/Effect"
-import type { ContextOverflow, ModelFailed } from "../AgentError.ts"
+import type { BudgetExceeded, ContextOverflow, ModelFailed } from "../AgentError.ts"
 import { failureOf } from "../AgentError.ts"
 import type { Unit } from "../History.ts"
 import * as Histories from "../History.ts"
+import type { Generate, LlmRequest, LlmResponse } from "../Llm.ts"
 import { Llm } from "../Llm.ts"
 import * as Prices from "../Prices.ts"
 import type { TokenEstimator } from "../TokenEstimator.ts"
 import type { Usage } from "../Usage.ts"
 import * as Usages from "../Usage.ts"
+import { CurrentAccount } from "./account.ts"
+import * as Charge from "./charge.ts"
 
 /** Writes a summary of a transcript in about so many tokens. `model` is that of the run, if it names one. */
 export type Writer<E, R> = (
@@ -129,21 +132,21 @@ nothing but the summary.`
 
 /** Writes with the run's `Llm`: with `model`, or else the model of the run. */
 export const byLlm =
-  (model: string | undefined): Writer<ModelFailed | ContextOverflow, Llm> =>
+  (model: string | undefined): Writer<ModelFailed | ContextOverflow | BudgetExceeded, Llm> =>
   (text, maxTokens, modelOfRun) =>
     Effect.gen(function* () {
       const llm = yield* Llm
       const prices = yield* Prices.Prices
-      const response = yield* Effect.mapError(
-        llm.generate({
-          instructions: instructions(maxTokens),
-          history: Histories.appendUser(Histories.empty, `<transcript>\n${text}\n</transcript>`),
-          tools: [],
-          toolChoice: "auto",
-          sampling: { model: model ?? modelOfRun },
-          output: undefined
-        }),
-        failureOf
+      const request: LlmRequest = {
+        instructions: instructions(maxTokens),
+        history: Histories.appendUser(Histories.empty, `<transcript>\n${text}\n</transcript>`),
+        tools: [],
+        toolChoice: "auto",
+        sampling: { model: model ?? modelOfRun },
+        output: undefined
+      }
+      const response = yield* Effect.mapError(charged(request, llm.generate), (error) =>
+        error._tag === "BudgetExceeded" ? error : failureOf(error)
       )
       const summary = Histories.text(response.content).trim()
       if (summary === "") return yield* Effect.fail(failureOf(empty))
@@ -151,6 +154,18 @@ export const byLlm =
       const costNanoUsd = Prices.costNanoUsd(prices, response.model, tokens)
       return { text: summary, usage: { ...tokens, modelCalls: 1, toolCalls: 0, costNanoUsd } }
     })
+
+/** A model call that draws from the budget that it is in, if it is in one. */
+const charged = (
+  request: LlmRequest,
+  generate: Generate
+): Effect.Effect<LlmResponse, AiError.AiError | BudgetExceeded> =>
+  Effect.withFiber((fiber) => {
+    const account = fiber.getRef(CurrentAccount)
+    return account === undefined
+      ? generate(request)
+      : Charge.modelCall(Charge.payer(account, fiber), request, false, (bounded) => generate(bounded))
+  })
 
 const empty = AiError.make({
   module: "ContextWindow",

@@ -58,6 +58,8 @@ export interface Run {
   readonly startedAt: number
   usage: Usage
   offset: number
+  /** Whether it has been announced: a run that is interrupted before that has not begun. */
+  begun: boolean
 }
 
 interface Envelope {
@@ -70,14 +72,8 @@ interface Envelope {
   readonly timestamp: number
 }
 
-/** Begins the outermost run. `before` is what was used by the run that it goes on from. */
-export const begin = (
-  name: string,
-  input: Datum,
-  fiber: Fiber.Fiber<unknown, unknown>,
-  observe: Observer | undefined,
-  before: Usage
-): Run => {
+/** Makes the outermost run, which is to be {@link announce}d by an effect whose end is that of the run. */
+export const make = (name: string, fiber: Fiber.Fiber<unknown, unknown>, observe: Observer | undefined): Run => {
   const outer = fiber.getRef(CurrentRun)
   const local = combine(outer?.observer, observe)
   const observer = combine(fiber.getRef(EventHub), local)
@@ -96,23 +92,16 @@ export const begin = (
     buffer: undefined,
     failed: undefined
   }
-  return open(book, book.runId, outer, name, input, before)
+  return open(book, book.runId, outer, name)
 }
 
-/** Begins a run inside another. */
-export const beginNested = (run: Run, name: string, input: Datum): Run => {
+/** Makes a run inside another. */
+export const makeNested = (run: Run, name: string): Run => {
   const { book } = run
-  return open(book, book.observer === undefined ? "" : makeId(book.random), run.current, name, input, Usages.zero)
+  return open(book, book.observer === undefined ? "" : makeId(book.random), run.current, name)
 }
 
-const open = (
-  book: Book,
-  id: string,
-  parent: CurrentRun | undefined,
-  workflow: string,
-  input: Datum,
-  before: Usage
-): Run => {
+const open = (book: Book, id: string, parent: CurrentRun | undefined, workflow: string): Run => {
   const run: Run = {
     book,
     current: {
@@ -138,12 +127,18 @@ const open = (
           },
     startedAt: book.now,
     usage: Usages.zero,
-    offset: 0
+    offset: 0,
+    begun: false
   }
+  return run
+}
+
+/** Begins a run. `before` is what was used by the run that it goes on from. */
+export const announce = (run: Run, input: Datum, before: Usage): void => {
+  run.begun = true
   if (run.envelope !== undefined) {
     emit(run, { ...run.envelope, _tag: "WorkflowStarted", input: input.encoded, usage: before })
   }
-  return run
 }
 
 /** Reads the clock: where something may have taken time. */
@@ -256,6 +251,7 @@ export const takeBranch = (run: Run, record: Mutable<StepRecord>, branch: string
 
 /** Ends a run, and tells the one that started it. */
 export const end = (run: Run, name: string, exit: Exit.Exit<Datum, unknown>, before: Usage): void => {
+  if (!run.begun) return
   const { book, current, envelope, usage: own } = run
   const durationMillis = tick(run) - run.startedAt
   const error = Exit.isFailure(exit) ? errorOf(exit.cause) : undefined

@@ -89,7 +89,7 @@ export const interpret = (root: Node, value: unknown, options: Options): Effect.
   Effect.withFiber((fiber) => {
     const input = plain(value)
     const before = options.resume?.usage ?? Usages.zero
-    const run = Runs.begin(root.name, input, fiber, options.observe, before)
+    const run = Runs.make(root.name, fiber, options.observe)
     const shared: SharedHistory = { history: options.history ?? Histories.empty }
     const { conversation } = root
     const isShared = conversation === undefined ? options.history !== undefined : conversation.kind !== "isolated"
@@ -105,8 +105,12 @@ export const interpret = (root: Node, value: unknown, options: Options): Effect.
             sequence(run, root, input, place)
           )
         : Effect.suspend(() => step(run, root, input, inside(around, root.name)))
+    const begun = Effect.suspend(() => {
+      Runs.announce(run, input, before)
+      return Effect.provideService(steps, CurrentRun, run.current)
+    })
     let record: WorkflowRun | undefined
-    return Effect.provideService(steps, CurrentRun, run.current).pipe(
+    return begun.pipe(
       Effect.onExit((exit) => {
         Runs.end(run, root.name, exit, before)
         record = Runs.recordOf(run, root.name, input, exit, before)
@@ -150,17 +154,25 @@ const step = (run: Run, node: Node, input: Datum, place: Place): Step => {
 const started = (run: Run, node: Node, input: Datum, place: Place): Step => {
   const past = place.past?.record
   if (past?.status === "completed" && isLeaf(node)) return restored(run, node, past, place)
-  const record = Runs.beginStep(run, node, input, place.path, place.iterations)
-  const ran =
-    node.conversation === undefined
-      ? perform(run, node, input, place, record)
-      : conversing(run, node, place, record, (within) => perform(run, node, input, within, record))
-  if (Exit.isExit(ran)) {
-    const exit = ran as Exit.Exit<Datum, unknown>
+  const begin = () => Runs.beginStep(run, node, input, place.path, place.iterations)
+  if (node.type === "transform" && node.codec === undefined && node.conversation === undefined) {
+    const record = begin()
+    const exit = transformed(node, input)
     Runs.endStep(run, node, record, exit)
     return exit
   }
-  return Effect.onExitPrimitive(ran, (exit) => Runs.endStep(run, node, record, exit))
+  let record: Mutable<StepRecord> | undefined
+  // It begins when nothing can keep it from being ended any more.
+  const ran = Effect.suspend(() => {
+    const begun = begin()
+    record = begun
+    return node.conversation === undefined
+      ? perform(run, node, input, place, begun)
+      : conversing(run, node, place, begun, (within) => perform(run, node, input, within, begun))
+  })
+  return Effect.onExitPrimitive(ran, (exit) =>
+    record === undefined ? undefined : Runs.endStep(run, node, record, exit)
+  )
 }
 
 /** Takes over what a step put out, and what it said. */
@@ -230,14 +242,16 @@ const encoded = (codec: Codec | undefined, value: unknown): Step =>
         onSuccess: (json) => Effect.succeed({ value, encoded: json })
       })
 
-const transform = ({ codec, f }: TransformNode, { value }: Datum): Step => {
-  let output: unknown
+const transform = (node: TransformNode, input: Datum): Step =>
+  Effect.flatMap(transformed(node, input), ({ value }) => encoded(node.codec, value))
+
+/** The output of a function, which nobody has to wait for. */
+const transformed = ({ f }: TransformNode, { value }: Datum): Exit.Exit<Datum> => {
   try {
-    output = f(value)
+    return Exit.succeed(plain(f(value)))
   } catch (thrown) {
-    return Effect.die(thrown)
+    return Exit.die(thrown)
   }
-  return encoded(codec, output)
 }
 
 const effect = ({ codec, f }: EffectNode, { value }: Datum): Step => {
@@ -342,9 +356,12 @@ const sequence = (run: Run, { steps }: WorkflowNode, input: Datum, place: Place)
 
 const nested = (run: Run, node: WorkflowNode, input: Datum, place: Place): Step =>
   Effect.suspend(() => {
-    const within = Runs.beginNested(run, node.name, input)
+    const within = Runs.makeNested(run, node.name)
     return Effect.onExitPrimitive(
-      Effect.provideService(sequence(within, node, input, place), CurrentRun, within.current),
+      Effect.suspend(() => {
+        Runs.announce(within, input, Usages.zero)
+        return Effect.provideService(sequence(within, node, input, place), CurrentRun, within.current)
+      }),
       (exit) => {
         Runs.end(within, node.name, exit, Usages.zero)
         run.current.childEnded("", node.name, within.usage)

@@ -116,13 +116,19 @@ const bounded = (
         if (progress.clock !== undefined) progress.latest = progress.clock.currentTimeMillisUnsafe()
         onDelta(delta)
       })
-    const call = Effect.forkChild(llm.generate(request, observed), { startImmediately: true })
-    return Effect.flatMap(call, (fiber) => {
-      const exit = fiber.pollUnsafe()
-      if (exit !== undefined) return exit
-      const watching = watch(limits, request, progress, onDelta !== undefined)
-      return Effect.ensuring(Effect.raceFirst(Fiber.join(fiber), watching), Fiber.interrupt(fiber))
-    })
+    return Effect.acquireUseRelease(
+      Effect.forkChild(llm.generate(request, observed), { startImmediately: true }),
+      (fiber) => {
+        const exit = fiber.pollUnsafe()
+        if (exit !== undefined) return exit
+        // An answer that comes when its last pieces are not passed on any more is too late, too.
+        const answer = Effect.flatMap(Fiber.join(fiber), (response) =>
+          progress.timedOut ? Effect.never : Effect.succeed(response)
+        )
+        return Effect.raceFirst(answer, watch(limits, request, progress, onDelta !== undefined))
+      },
+      (fiber) => (fiber.pollUnsafe() === undefined ? Fiber.interrupt(fiber) : Effect.void)
+    )
   })
 
 const watch = Effect.fnUntraced(function* (

@@ -364,7 +364,7 @@ const grammar = {
     RunFailed: "ended",
     RunInterrupted: "ended"
   },
-  pruned: { ModelCallStarted: "model", RunFailed: "ended" },
+  pruned: { ModelCallStarted: "model", RunFailed: "ended", RunInterrupted: "ended" },
   model: {
     TextDelta: "model",
     ReasoningDelta: "model",
@@ -389,7 +389,7 @@ const grammar = {
   },
   rejected: { TurnCompleted: "between" },
   failed: { ChildRunEnded: "failed", ContextPruned: "pruned", RunFailed: "ended", RunInterrupted: "ended" },
-  interrupted: { RunInterrupted: "ended" },
+  interrupted: { RunFailed: "ended", RunInterrupted: "ended" },
   ended: {}
 } as const
 
@@ -576,10 +576,13 @@ const readCall = (run: Reading, event: CallEvent, expect: Expect): void => {
   expect(event.name === call.name, `has another tool than the call '${event.id}'`)
   call.place = next ?? call.place
   if (event._tag === "LoopDetected") run.stopped ||= event.verdict === "stop"
-  const unread = event._tag === "ToolCallFailed" && (event.kind === "unknown-tool" || event.kind === "invalid-params")
-  const ran = event._tag === "ToolCallCompleted" || (event._tag === "ToolCallFailed" && !unread)
+  const refused = event._tag === "ToolCallFailed" && notRun.has(event.kind)
+  const ran = event._tag === "ToolCallCompleted" || (event._tag === "ToolCallFailed" && !refused)
   if (ran) run.usage = Usages.combine(run.usage, { ...Usages.zero, toolCalls: 1 })
 }
+
+/** Failures of calls whose tool was not run. */
+const notRun: ReadonlySet<ToolCallFailed["kind"]> = new Set(["unknown-tool", "invalid-params", "over-budget"])
 
 /**
  * The law of the log: folding any beginning of a run's events gives a valid history, and before each model call the

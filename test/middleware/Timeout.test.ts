@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Delta } from "effect-agent-runtime/Llm"
 import * as Timeout from "effect-agent-runtime/middleware/Timeout"
+import * as Simulation from "effect-agent-runtime/testing/Simulation"
 import * as AiError from "effect/ai/AiError"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -235,5 +236,53 @@ describe("a call that is given up", () => {
       assert.isTrue(AiError.isAiError(error))
       assert.match(error.message, /total: no complete answer came within 200ms \(generate m\)/)
     }).pipe(Effect.scoped)
+  )
+})
+
+describe("at whatever moment something comes in between", () => {
+  /** Every moment of the fibers of a call at which one of them could pause. */
+  const moments = [1, 2, 3, 4, 5].flatMap((fiber) =>
+    Array.from({ length: 80 }, (_, i) => ({ _tag: "Paused", fiber, operation: i + 1 }) as const)
+  )
+
+  it.effect("an answer has all its pieces, or is too late", () =>
+    Effect.gen(function* () {
+      const program = Effect.gen(function* () {
+        const llm = yield* wrap(model(answers("one two", "5 seconds")).llm, Timeout.make(Timeout.quick))
+        const { deltas, exit } = yield* streamed(llm)
+        return Exit.isFailure(exit) ? "too late" : told(deltas).join("")
+      }).pipe(Effect.scoped)
+      const seen = new Set<unknown>()
+      for (const moment of moments) {
+        for (const step of [1, 2, 3]) {
+          // In the second step time has come for both.
+          const schedule = [moment, { _tag: "Picked", step, task: 1 } as const]
+          const { exit } = yield* Simulation.run(program, { schedule })
+          seen.add(Exit.isSuccess(exit) ? exit.value : exit)
+        }
+      }
+      assert.deepStrictEqual([...seen].toSorted(), ["one two", "too late"])
+    })
+  )
+
+  it.effect("a call that is interrupted has ended when its caller goes on", () =>
+    Effect.gen(function* () {
+      let underWay = 0
+      let left = 0
+      const step: Step = () =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => underWay++),
+          () => Effect.never,
+          () => Effect.sync(() => underWay--)
+        )
+      const program = Effect.gen(function* () {
+        const llm = yield* wrap(model(step).llm, Timeout.make(Timeout.quick))
+        yield* Effect.onExit(streamed(llm), () => Effect.sync(() => (left += underWay)))
+      }).pipe(Effect.scoped)
+      for (const moment of moments) {
+        yield* Simulation.run(program, { schedule: [moment, { _tag: "Interrupted", step: 2 }] })
+        assert.strictEqual(left, 0, `before operation ${moment.operation} of fiber ${moment.fiber}`)
+      }
+    })
   )
 })
