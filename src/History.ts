@@ -132,32 +132,6 @@ export const appendAssistant = (
   return new HistoryImpl(log, log.length)
 }
 
-/**
- * Appends another conversation, in time linear in its length.
- *
- * @category combining
- * @since 0.1.0
- */
-export const concat = (self: History, that: History): History => {
-  if (that.length === 0) return self
-  if (self.length === 0) return that
-  const added = impl(that).log.slice(0, that.length)
-  const log = writable(self)
-  for (const message of added) log.push(message)
-  return new HistoryImpl(log, log.length)
-}
-
-/**
- * What a conversation has more than an `earlier` state of itself, in time linear in that.
- *
- * @category filtering
- * @since 0.1.0
- */
-export const since = (self: History, earlier: History): History =>
-  self.length <= earlier.length
-    ? empty
-    : new HistoryImpl(impl(self).log.slice(earlier.length, self.length), self.length - earlier.length)
-
 /** A call that the application answers; one that the provider ran itself is the provider's affair. */
 const isCall = (part: AssistantContent[number]): part is Prompt.ToolCallPartEncoded =>
   part.type === "tool-call" && part.providerExecuted !== true

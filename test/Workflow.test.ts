@@ -15,11 +15,13 @@ import { WorkflowRun } from "effect-agent-runtime/WorkflowRun"
 import * as AiError from "effect/ai/AiError"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -546,6 +548,47 @@ describe("a conversation", () => {
     })
   )
 
+  it.effect("without anything said in it needs no summary", () =>
+    Effect.gen(function* () {
+      const summary = Agent.make("summarizer")
+      const workflow = Workflow.make("w", increment.pipe(Workflow.withConversation({ forked: { summary } }))).pipe(
+        Workflow.withConversation("shared")
+      )
+      const { run } = yield* Effect.provide(Workflow.run(workflow, 1), ScriptedLlm.layer([]))
+      assert.strictEqual(run.output, 2)
+    })
+  )
+
+  it.effect("is the same in a run that goes on, with what was tried in vain and without what was said aside", () =>
+    Effect.gen(function* () {
+      const tools = Agent.make("first", { toolkit: Tools })
+      const workflow = Workflow.make(
+        "w",
+        Workflow.fallback("some", Workflow.agent(tools), step("second")),
+        step("aside").pipe(Workflow.withConversation({ forked: "discard" })),
+        step("alone").pipe(Workflow.withConversation("isolated")),
+        Workflow.transform("ask", () => "and?"),
+        step("last")
+      ).pipe(Workflow.withConversation("shared"))
+      const llm = ScriptedLlm.make([searching("tea"), rate, "one", "two", "three", rate])
+      const error = yield* Workflow.run(workflow, "tea?").pipe(
+        Effect.provideService(Llm, llm),
+        Effect.provide(ToolsLayer),
+        Effect.flip
+      )
+      const again = ScriptedLlm.make(["four"])
+      const { history } = yield* Workflow.resume(workflow, throughJson(error.run)).pipe(
+        Effect.provideService(Llm, again),
+        Effect.provide(ToolsLayer)
+      )
+      assert.deepStrictEqual(again.requests.map(said), [said(llm.requests[5]!)])
+      assert.deepStrictEqual(
+        Array.from(history, ({ role }) => role),
+        ["user", "assistant", "tool", "assistant", "user", "assistant"]
+      )
+    })
+  )
+
   it.effect("of a nested workflow is its own unless it says otherwise", () =>
     Effect.gen(function* () {
       const llm = ScriptedLlm.make(["one", "two"])
@@ -592,6 +635,16 @@ describe("a failed run", () => {
         Effect.catchReason("WorkflowError", "Broken", ({ at }, { run }) => Effect.succeed([at, run.status]))
       )
       assert.deepStrictEqual(caught, [2, "failed"])
+    })
+  )
+
+  it.effect("has its record also beside a defect", () =>
+    Effect.gen(function* () {
+      const cause = Cause.combine(Cause.fail(new Broken({ at: 1 })), Cause.die("oops"))
+      const both = Workflow.effect("both", () => Effect.failCause(cause))
+      const exit = yield* Effect.exit(Workflow.run(both, 1))
+      assert.isTrue(Exit.hasDies(exit))
+      assert.deepInclude(Option.getOrThrow(Exit.findErrorOption(exit)), { _tag: "WorkflowError", workflow: "both" })
     })
   )
 

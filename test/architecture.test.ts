@@ -31,7 +31,7 @@ const levels: ReadonlyArray<readonly [level: number, modules: ReadonlyArray<stri
   // facade
   [11, ["Agent"]],
   [12, ["Session", "internal/workflowNode"]],
-  [13, ["internal/workflowPast", "internal/workflowRun"]],
+  [13, ["internal/workflowConversation", "internal/workflowPast", "internal/workflowRun"]],
   [14, ["internal/workflowStep"]],
   [15, ["Workflow"]],
   // edges

@@ -12,8 +12,8 @@ import type { RunEvent } from "../WorkflowEvent.ts"
 import type { Observer } from "./currentRun.ts"
 
 /**
- * Runs what is given an observer, and streams those events that the observer gets and that are wanted. Ends after the last event, or fails as the run does; a
- * consumer that is far behind makes the run wait, and closing the stream interrupts it.
+ * Runs what is given an observer, and streams those events that the observer gets and that are wanted. Ends after the last
+ * event, or fails as the run does; a consumer that is far behind makes the run wait, and closing the stream interrupts it.
  */
 export const eventStream = <Event extends RunEvent, A, E, R>(
   isWanted: (delivery: Delivery) => delivery is Event,

@@ -12,7 +12,6 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { SchedulerDispatcher } from "effect/Scheduler"
 import { EventHub } from "../EventHub.ts"
-import type { History } from "../History.ts"
 import type { Usage } from "../Usage.ts"
 import * as Usages from "../Usage.ts"
 import type { RunEvent, WorkflowEvent } from "../WorkflowEvent.ts"
@@ -347,9 +346,4 @@ const innerOf = (error: unknown): unknown => {
     if (Predicate.hasProperty(inner, "_tag") || inner instanceof Error) return inner
   }
   return undefined
-}
-
-/** The messages of a conversation that a step shares; replaced as a whole when a step has ended. */
-export interface SharedHistory {
-  history: History
 }

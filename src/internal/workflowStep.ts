@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { PartialRun } from "../AgentError.ts"
-import type { History, UserContent } from "../History.ts"
+import type { History } from "../History.ts"
 import * as Histories from "../History.ts"
 import type { Llm } from "../Llm.ts"
 import { contained } from "../Toolbox.ts"
@@ -27,6 +27,8 @@ import type { Observer } from "./currentRun.ts"
 import { CurrentRun } from "./currentRun.ts"
 import { interpret as interpretAgent } from "./interpreter.ts"
 import type { Definition } from "./run.ts"
+import type { SharedHistory } from "./workflowConversation.ts"
+import { append, asked, goingOn, hear, isApart, since } from "./workflowConversation.ts"
 import type {
   AgentNode,
   BranchNode,
@@ -44,10 +46,10 @@ import type {
   Verdict,
   WorkflowNode
 } from "./workflowNode.ts"
-import { isLeaf } from "./workflowNode.ts"
+import { children, isLeaf } from "./workflowNode.ts"
 import type { Past } from "./workflowPast.ts"
 import { key } from "./workflowPast.ts"
-import type { Datum, Run, SharedHistory } from "./workflowRun.ts"
+import type { Datum, Run } from "./workflowRun.ts"
 import * as Runs from "./workflowRun.ts"
 
 /** Where a step is. */
@@ -124,9 +126,7 @@ export const interpret = (root: Node, value: unknown, options: Options): Effect.
 /** The cause with the record in its error. A record that does not fit has no typed way through the steps. */
 const wrap = (cause: Cause.Cause<unknown>, run: WorkflowRun): Cause.Cause<unknown> => {
   const defect = Cause.findDefect(cause)
-  if (Result.isSuccess(defect)) {
-    return defect.success instanceof RecordMismatch ? Cause.fail(defect.success) : cause
-  }
+  if (Result.isSuccess(defect) && defect.success instanceof RecordMismatch) return Cause.fail(defect.success)
   return Cause.map(cause, (reason) => new WorkflowError({ workflow: run.workflow, reason, run }))
 }
 
@@ -186,20 +186,24 @@ const restored = (run: Run, node: Leaf, past: StepRecord, { path, shared }: Plac
       return Effect.die(new RecordMismatch({ path, issue: `its output cannot be read: ${issue.success.message}` }))
     },
     onSuccess: (value) => {
-      if (shared !== undefined && past.history !== undefined) {
-        shared.history = Histories.concat(shared.history, past.history)
-      }
+      hear(shared, node, past)
       Runs.restoreStep(run, past)
       return Effect.succeed({ value, encoded: past.output })
     }
   })
 }
 
-/** Takes over the records of a step that was tried before the one that the run goes on with. */
-const restoreAll = (run: Run, past: Past | undefined): void => {
+/** Takes over a step that was tried before the one that the run goes on with: its records, and what agents said in it. */
+const restoreTried = (run: Run, node: Node, past: Past | undefined, around: SharedHistory | undefined): void => {
   if (past?.record === undefined) return
+  hear(around, node, past.record)
   Runs.restoreStep(run, past.record)
-  for (const inner of past.steps.values()) restoreAll(run, inner)
+  const shared = isApart(node) ? undefined : around
+  const inner = children(node)
+  for (const tried of past.steps.values()) {
+    const child = inner.find((candidate) => candidate.node.name === tried.record?.name)
+    if (child !== undefined) restoreTried(run, child.node, tried, shared)
+  }
 }
 
 const perform = (run: Run, node: Node, input: Datum, place: Place, record: Mutable<StepRecord>): Step => {
@@ -271,9 +275,9 @@ const agent = (run: Run, node: AgentNode, { value }: Datum, place: Place, record
       record.history = history
       return
     }
-    record.history = Histories.since(history, base)
-    // Agents beside this one may have said something meanwhile.
-    shared.history = shared.history === base ? history : Histories.concat(shared.history, record.history)
+    record.history = since(history, base)
+    if (shared.history === base) shared.history = history
+    else append(shared, record.history)
   }
   const answering = Effect.suspend(() => {
     const past = goingOn(base, place.past?.record)
@@ -295,37 +299,6 @@ const agent = (run: Run, node: AgentNode, { value }: Datum, place: Place, record
 /** How an answer is read from a record. */
 const answerOf = ({ output }: Definition): Codec["decode"] =>
   output === undefined ? Schema.decodeUnknownEffect(Schema.String) : (answer) => output.decode(JSON.stringify(answer))
-
-/** The conversation of an agent that did not complete, if it can be gone on from. */
-const goingOn = (base: History, past: StepRecord | undefined): History | undefined => {
-  if (past?.history === undefined) return undefined
-  const role = Histories.last(past.history)?.role
-  return role === "user" || role === "tool" ? Histories.concat(base, past.history) : undefined
-}
-
-/**
- * What an agent answers: what was said before, and its prompt. What the conversation ends with is not said again: neither
- * an answer, which the next agent is only pointed to, nor a question that is still open.
- */
-const asked = (history: History, prompt: UserContent | undefined): History => {
-  // A program without types may give `null`.
-  if (prompt === undefined || prompt === null) return history
-  if (typeof prompt !== "string") return Histories.appendUser(history, prompt)
-  const last = Histories.last(history)
-  if (last?.role === "assistant") {
-    const said = typeof last.content === "string" ? last.content : Histories.text(last.content)
-    return Histories.appendUser(history, said === prompt ? handover : prompt)
-  }
-  return last !== undefined && openQuestion(history) === prompt ? history : Histories.appendUser(history, prompt)
-}
-
-/** The user turn in place of an answer that the agent can see already. */
-const handover = "Go on from the last message, by your own instructions."
-
-const openQuestion = (history: History): string | undefined => {
-  const asked = Histories.toMessages(history).findLast(({ role }) => role === "user")
-  return asked?.role === "user" ? Histories.userText(asked.content) : undefined
-}
 
 /** Runs the inside of a step in the conversation that the step asks for. */
 const conversing = (
@@ -349,27 +322,25 @@ const conversing = (
   const fork: SharedHistory = { history: base }
   const said = inner({ ...place, shared: fork })
   if (around === undefined || merge === "discard") return said
-  const append = (added: History): void => {
-    around.history = Histories.concat(around.history, added)
-  }
   if (merge === "append") {
     return Effect.onExitPrimitive(said, () => {
-      append(Histories.since(fork.history, base))
+      append(around, since(fork.history, base))
       return undefined
     })
   }
   return Effect.flatMap(said, (output) => {
+    const added = since(fork.history, base)
+    if (added.length === 0) return Effect.succeed(output)
     const known = place.past?.record
     const summary =
       known?.status === "completed" && known.history !== undefined
         ? Effect.succeed(known.history)
-        : Effect.map(
-            interpretAgent(merge.agent, Histories.appendUser(Histories.since(fork.history, base), merge.prompt)),
-            ({ text }) => Histories.appendUser(Histories.empty, text)
+        : Effect.map(interpretAgent(merge.agent, Histories.appendUser(added, merge.prompt)), ({ text }) =>
+            Histories.appendUser(Histories.empty, text)
           )
-    return Effect.map(summary, (added) => {
-      if (record !== undefined) record.history = added
-      append(added)
+    return Effect.map(summary, (summarized) => {
+      if (record !== undefined) record.history = summarized
+      append(around, summarized)
       return output
     })
   })
@@ -401,7 +372,8 @@ const nested = (run: Run, node: WorkflowNode, input: Datum, place: Place): Step 
 
 function* branch(run: Run, node: BranchNode, input: Datum, place: Place, record: Mutable<StepRecord>): Steps {
   const { cases, on } = node
-  let label = place.past?.record?.branch
+  const recorded = place.past?.record?.branch
+  let label = recorded
   if (typeof on !== "function") {
     // A step for this has one of the labels as its output.
     const decided = (yield* step(run, on, input, inside(place, on.name))).value as string
@@ -409,7 +381,12 @@ function* branch(run: Run, node: BranchNode, input: Datum, place: Place, record:
   } else label ??= on(input.value)
   const taken = cases.get(label)
   if (taken === undefined) {
-    return yield* Effect.die(new InvalidWorkflow({ step: node.name, issue: `has no case '${label}'` }))
+    const issue = `has no case '${label}'`
+    return yield* Effect.die(
+      recorded === undefined
+        ? new InvalidWorkflow({ step: node.name, issue })
+        : new RecordMismatch({ path: place.path, issue: `it ${issue}` })
+    )
   }
   Runs.takeBranch(run, record, label)
   return yield* step(run, taken, input, inside(place, taken.name))
@@ -459,7 +436,7 @@ const retry = (run: Run, node: RetryNode, input: Datum, place: Place): Step =>
     let attempt = 0
     // The attempts before the last one failed.
     while (place.past?.steps.has(key(body.name, attempt + 1)) === true) {
-      restoreAll(run, place.past.steps.get(key(body.name, attempt++)))
+      restoreTried(run, body, place.past.steps.get(key(body.name, attempt++)), place.shared)
     }
     const left = Math.max(0, times - attempt)
     const attempts = Effect.suspend(() => {
@@ -478,7 +455,7 @@ function* fallback(run: Run, { steps }: FallbackNode, input: Datum, place: Place
   for (const [i, node] of steps.entries()) {
     const within = inside(place, node.name)
     if (i < last) {
-      restoreAll(run, within.past)
+      restoreTried(run, node, within.past, place.shared)
       continue
     }
     const exit = yield* Effect.exit(step(run, node, input, within))
