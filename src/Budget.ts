@@ -191,8 +191,8 @@ export interface View {
   /** What calls in flight may spend. */
   readonly reserved: Balance
   /**
-   * What may still be spent, by all limits around; `Infinity` for what is not limited, and negative when a provider has
-   * reported more than was reserved.
+   * What may still be spent, by all limits around and without what is kept back; `Infinity` for what is not limited, and
+   * negative when a provider has reported more than was reserved.
    */
   readonly left: Balance
   /** What runs of each agent have spent, their sub-agents not included. Adds up to `spent`. */

@@ -728,6 +728,6 @@ describe("a budget", () => {
     "holds whatever trees of agents do: nothing spends more than it may, and leaves add up to the root",
     [plan(4, 4)],
     ([self]) => Effect.map(play(self), (violations) => assert.deepStrictEqual(violations, [])),
-    { arbitrary: { runs: 300, size: 8 } }
+    { timeout: 60_000, arbitrary: { runs: 300, size: 8 } }
   )
 })

@@ -44,9 +44,18 @@ export interface Account {
   /** What runs of each agent have spent themselves. */
   readonly byAgent: Map<string, Mutable>
   /** Who waits for reservations to be settled, the first first. */
-  readonly waiting: Set<() => void>
+  readonly waiting: Set<Waiter>
   /** What answers have cost at most whose request did not tell the price. */
   dearest: Price | undefined
+}
+
+/** Somebody who waits for what others have reserved of an account. */
+export interface Waiter {
+  readonly account: Account
+  /** May try again. */
+  isCalled: boolean
+  /** Called with that, once it has gone to sleep. */
+  resume: (() => void) | undefined
 }
 
 export const CurrentAccount = Context.Reference<Account | undefined>("effect-agent-runtime/CurrentAccount", {
@@ -184,18 +193,34 @@ const add = (self: Mutable, amounts: Amounts, sign: 1 | -1): void => {
   for (const dimension of dimensions) self[dimension] += sign * amounts[dimension]
 }
 
-/** Gives a reservation back and books what was spent, be it more; then whoever waits may try again. */
+/** Gives a reservation back and books what was spent, be it more; then who waits first may try again. */
 export const settle = (account: Account, { amounts }: Grant, spent: Amounts): void => {
   for (const link of chain(account)) {
     add(link.reserved, amounts, -1)
     add(link.spent, spent, 1)
     if (link.limits !== undefined && spent !== nothing) book(link, account.name, spent)
   }
-  for (const link of chain(account)) {
-    const waiting = Array.from(link.waiting)
-    link.waiting.clear()
-    for (const resume of waiting) resume()
-  }
+  for (const link of chain(account)) callFirst(link)
+}
+
+/** Gets into line, synchronously with the answer that says to wait, so that no settlement is missed. */
+export const join = (account: Account): Waiter => {
+  const waiter: Waiter = { account, isCalled: false, resume: undefined }
+  account.waiting.add(waiter)
+  return waiter
+}
+
+/** Leaves the line. Who is next may try: calling one after the other costs less than calling all each time. */
+export const leave = (waiter: Waiter): void => {
+  waiter.account.waiting.delete(waiter)
+  callFirst(waiter.account)
+}
+
+const callFirst = ({ waiting }: Account): void => {
+  const [first] = waiting
+  if (first === undefined) return
+  first.isCalled = true
+  first.resume?.()
 }
 
 /** Names may be made up for each run: more than so many are not told apart. */

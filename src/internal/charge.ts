@@ -12,7 +12,7 @@ import type { LlmRequest, LlmResponse } from "../Llm.ts"
 import type { PriceTable } from "../Prices.ts"
 import * as Prices from "../Prices.ts"
 import { preamble, TokenEstimator } from "../TokenEstimator.ts"
-import type { Account } from "./account.ts"
+import type { Account, Waiter } from "./account.ts"
 import * as Accounts from "./account.ts"
 
 /** Who pays for model calls. Mutable, owned by one run or one summary. */
@@ -62,7 +62,7 @@ export const modelCall = (
     const limitsCost = Accounts.isLimited(account, "costNanoUsd")
     const estimate = limitsTokens || limitsCost ? estimateOf(self, request) : 0
     const { maxTokens = defaultOutput, model } = request.sampling
-    const attempt = (): Effect.Effect<LlmResponse, AiError.AiError | BudgetExceeded> => {
+    const attempt = (waiter?: Waiter): Effect.Effect<LlmResponse, AiError.AiError | BudgetExceeded> => {
       const known = model === undefined ? undefined : prices.priceOf(model)
       const price = known ?? Accounts.rootOf(account).dearest
       const isBounded = limitsTokens || (limitsCost && price !== undefined)
@@ -73,8 +73,13 @@ export const modelCall = (
         price
       }
       const grant = Accounts.reserve(account, demand, grace)
+      if (waiter !== undefined && (grant._tag !== "Wait" || grant.account !== waiter.account)) Accounts.leave(waiter)
       if (grant._tag === "BudgetExceeded") return Effect.fail(grant)
-      if (grant._tag === "Wait") return Effect.flatMap(restore(settlement(grant.account)), attempt)
+      if (grant._tag === "Wait") {
+        const waiting = grant.account === waiter?.account ? waiter : Accounts.join(grant.account)
+        const called = Effect.onInterrupt(restore(turnOf(waiting)), () => Effect.sync(() => Accounts.leave(waiting)))
+        return Effect.flatMap(called, () => attempt(waiting))
+      }
       const { outputTokens } = grant
       const bounded = isBounded ? { ...request, sampling: { ...request.sampling, maxTokens: outputTokens } } : request
       // What the model's own layer does in a call, such as running agents, is in what it reports.
@@ -96,13 +101,17 @@ export const modelCall = (
     return attempt()
   })
 
-/** Waits until an account has settled something. */
-const settlement = (account: Account): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    const wake = () => resume(Effect.void)
-    account.waiting.add(wake)
-    return Effect.sync(() => account.waiting.delete(wake))
-  })
+/** Waits until somebody in line may try again. */
+const turnOf = (waiter: Waiter): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    if (waiter.isCalled) resume(Effect.void)
+    else waiter.resume = () => resume(Effect.void)
+  }).pipe(
+    Effect.map(() => {
+      waiter.isCalled = false
+      waiter.resume = undefined
+    })
+  )
 
 const spentBy = (prices: PriceTable, { model, tokens }: LlmResponse): Accounts.Amounts => ({
   tokens: counted(tokens.inputTokens) + counted(tokens.outputTokens),

@@ -95,6 +95,24 @@ describe("reserve", () => {
   })
 })
 
+describe("a line", () => {
+  it("is called one after the other, the first first, also before they sleep", () => {
+    const outer = budget({ modelCalls: 1 })
+    const account = run("bot", outer)
+    const grant = granted(account, demand(10, 10))
+    const called: Array<string> = []
+    const first = Accounts.join(outer)
+    const second = Accounts.join(outer)
+    second.resume = () => called.push("second")
+    Accounts.settle(account, grant, Accounts.nothing)
+    assert.deepStrictEqual([first.isCalled, second.isCalled, called], [true, false, []])
+    Accounts.leave(first)
+    assert.deepStrictEqual([second.isCalled, called], [true, ["second"]])
+    Accounts.leave(second)
+    assert.strictEqual(outer.waiting.size, 0)
+  })
+})
+
 describe("a refusal", () => {
   it("says where it went, the most first, and leaves out who has spent nothing of it", () => {
     const outer = budget({ tokens: 100 })
