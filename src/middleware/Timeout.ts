@@ -98,6 +98,10 @@ interface Progress {
   /** Dates the pieces; absent until the call has to be waited for. */
   clock: Clock.Clock | undefined
   timedOut: boolean
+  /** Makes the call, once it has begun. */
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+  /** Nobody waits for the call any more. */
+  ended: boolean
 }
 
 const bounded = (
@@ -107,7 +111,14 @@ const bounded = (
   onDelta: OnDelta
 ): Effect.Effect<Llm.LlmResponse, AiError.AiError> =>
   Effect.suspend(() => {
-    const progress: Progress = { begun: false, latest: 0, clock: undefined, timedOut: false }
+    const progress: Progress = {
+      begun: false,
+      latest: 0,
+      clock: undefined,
+      timedOut: false,
+      fiber: undefined,
+      ended: false
+    }
     const observed: OnDelta =
       onDelta
       && ((delta) => {
@@ -116,19 +127,27 @@ const bounded = (
         if (progress.clock !== undefined) progress.latest = progress.clock.currentTimeMillisUnsafe()
         onDelta(delta)
       })
-    return Effect.acquireUseRelease(
-      Effect.forkChild(llm.generate(request, observed), { startImmediately: true }),
-      (fiber) => {
-        const exit = fiber.pollUnsafe()
-        if (exit !== undefined) return exit
-        // An answer that comes when its last pieces are not passed on any more is too late, too.
-        const answer = Effect.flatMap(Fiber.join(fiber), (response) =>
-          progress.timedOut ? Effect.never : Effect.succeed(response)
-        )
-        return Effect.raceFirst(answer, watch(limits, request, progress, onDelta !== undefined))
-      },
-      (fiber) => (fiber.pollUnsafe() === undefined ? Fiber.interrupt(fiber) : Effect.void)
-    )
+    const call = Effect.withFiber((fiber) => {
+      // Interrupted before the call has begun.
+      if (progress.ended) return Effect.interrupt
+      progress.fiber = fiber
+      return llm.generate(request, observed)
+    })
+    const waited = Effect.flatMap(Effect.forkChild(call, { startImmediately: true }), (fiber) => {
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return exit
+      // An answer that comes when its last pieces are not passed on any more is too late, too.
+      const answer = Effect.flatMap(Fiber.join(fiber), (response) =>
+        progress.timedOut ? Effect.never : Effect.succeed(response)
+      )
+      return Effect.raceFirst(answer, watch(limits, request, progress, onDelta !== undefined))
+    })
+    // The finalizer is there before the fiber, and waits for its end.
+    return Effect.onExitPrimitive(waited, () => {
+      const { fiber } = progress
+      progress.ended = true
+      return fiber === undefined || fiber.pollUnsafe() !== undefined ? undefined : Fiber.interrupt(fiber)
+    })
   })
 
 const watch = Effect.fnUntraced(function* (
