@@ -589,6 +589,24 @@ describe("a conversation", () => {
     })
   )
 
+  it.effect("is one through all levels of nested workflows that share it", () =>
+    Effect.gen(function* () {
+      const llm = ScriptedLlm.make(["one", "two", "three", "four"])
+      const shared = Workflow.withConversation("shared")
+      const inner = shared(Workflow.make("inner", step("c")))
+      const middle = shared(Workflow.make("middle", step("b"), inner))
+      const outer = shared(Workflow.make("outer", step("a"), middle, step("d")))
+      const { history } = yield* Effect.provideService(Workflow.run(outer, "hi"), Llm, llm)
+      const answers = (messages: ReturnType<typeof said>) =>
+        messages.flatMap(([role, text]) => (role === "assistant" ? [text] : []))
+      assert.deepStrictEqual(
+        llm.requests.map((request) => answers(said(request))),
+        [[], ["one"], ["one", "two"], ["one", "two", "three"]]
+      )
+      assert.strictEqual(history.length, 8)
+    })
+  )
+
   it.effect("of a nested workflow is its own unless it says otherwise", () =>
     Effect.gen(function* () {
       const llm = ScriptedLlm.make(["one", "two"])
@@ -629,6 +647,22 @@ describe("a failed run", () => {
     })
   )
 
+  it.effect("tells why a workflow failed that a step runs itself", () =>
+    Effect.gen(function* () {
+      const itself = Workflow.effect("itself", (n: number) => Workflow.run(nested, n))
+      const { run } = yield* Workflow.run(Workflow.make("w", itself), 1).pipe(
+        Effect.provide(ScriptedLlm.layer([rate])),
+        Effect.flip
+      )
+      assert.strictEqual(run.failure?.tag, "WorkflowError")
+      assert.include(run.failure?.message, "outer / middle / inner / asked")
+      assert.deepStrictEqual(
+        run.failure?.causes.map(({ tag }) => tag),
+        ["AgentError", "ModelFailed", "AiError", "RateLimitError"]
+      )
+    })
+  )
+
   it.effect("can be caught by what the step failed with", () =>
     Effect.gen(function* () {
       const caught = yield* Workflow.run(Workflow.make("w", increment, broken), 1).pipe(
@@ -660,6 +694,33 @@ describe("a failed run", () => {
       assert.isTrue(Exit.hasDies(exit))
       assert.deepStrictEqual(record?.failure, { tag: "Defect", message: "oops", causes: [] })
       assert.strictEqual(record?.failedStep, 1)
+    })
+  )
+})
+
+describe("a function that throws", () => {
+  const oops = (): never => {
+    throw new Error("oops")
+  }
+  const judge = Workflow.transform("judge", () => ({ accepted: false, feedback: "" }))
+  const throwing: ReadonlyArray<readonly [string, Workflow.Workflow<number, unknown, unknown, Llm>]> = [
+    ["an effect", Workflow.effect("s", oops)],
+    ["a prompt", Workflow.agent(Agent.make("s"), { prompt: oops })],
+    ["the choice of a branch", Workflow.branch("s", (_: number): "x" => oops(), { x: increment })],
+    ["the condition of a loop", Workflow.loop("s", increment, { until: oops })],
+    ["the condition of a retry", Workflow.retry("s", broken, { while: oops })],
+    ["the revision of a refinement", Workflow.refine("s", increment, { judge, revise: oops })]
+  ]
+
+  it.effect.each(throwing)("for %s is a defect of that step", ([, workflow]) =>
+    Effect.gen(function* () {
+      let record: WorkflowRun | undefined
+      const exit = yield* Workflow.run(Workflow.make("w", workflow), 1, {
+        onEnd: (run) => Effect.sync(() => (record = run))
+      }).pipe(Effect.provide(ScriptedLlm.layer([])), Effect.exit)
+      assert.isTrue(Exit.hasDies(exit))
+      assert.strictEqual(record?.failure?.message, "oops")
+      assert.deepInclude(record?.steps[record.failedStep ?? -1], { name: "s", status: "failed" })
     })
   )
 })
@@ -770,7 +831,7 @@ describe("events", () => {
     })
   )
 
-  it.effect("of one workflow can be subscribed to, by run and by scope", () =>
+  it.effect("can be subscribed to by scope, type and agent", () =>
     Effect.gen(function* () {
       const hub = yield* EventHub.make()
       const steps = yield* hub.subscribe({ scopes: ["workflow_step"], types: ["completed"] })
@@ -784,6 +845,75 @@ describe("events", () => {
         ["StepCompleted"]
       )
       assert.isFalse((yield* agents.take).some((event) => "workflow" in event))
+    })
+  )
+
+  it.effect(
+    "of one run are found by its id, with those of its agents and tools, and none of a run at the same time",
+    () =>
+      Effect.gen(function* () {
+        const hub = yield* EventHub.make()
+        const searcher = Workflow.agent(Agent.make("searcher", { toolkit: Tools }))
+        const workflow = Workflow.make("outer", Workflow.make("inner", searcher))
+        const found = yield* Effect.forEach(
+          ["tea", "milk"],
+          (prompt) =>
+            Workflow.run(workflow, prompt).pipe(Effect.provide(ScriptedLlm.layer([searching(prompt), `${prompt}!`]))),
+          { concurrency: "unbounded" }
+        ).pipe(Effect.provide(ToolsLayer), Effect.provideService(EventHub.EventHub, hub))
+        const past = yield* hub.subscribe({ from: 0 })
+        const all = (yield* past.take).filter((event) => event._tag !== "Lagged")
+        for (const { output, run } of found) {
+          const { take } = yield* hub.subscribe({ from: 0, runId: run.runId })
+          const own = (yield* take).filter((event) => event._tag !== "Lagged")
+          assert.lengthOf(own, all.length / found.length)
+          assert.hasAllKeys(Object.groupBy(own, WorkflowEvent.scope), [
+            "workflow",
+            "workflow_step",
+            "agent",
+            "llm_request",
+            "tool"
+          ])
+          assert.deepStrictEqual(
+            own.flatMap((event) => (event._tag === "WorkflowCompleted" ? [event.output] : [])),
+            [output, output]
+          )
+        }
+      })
+  )
+
+  it.effect("are all there when the run returns, though no step waits for anything", () =>
+    Effect.gen(function* () {
+      const hub = yield* EventHub.make()
+      yield* Effect.provideService(Workflow.run(Workflow.make("w", increment), 1), EventHub.EventHub, hub)
+      const { take } = yield* hub.subscribe({ from: 0 })
+      assert.deepStrictEqual(
+        (yield* take).map(({ _tag }) => _tag),
+        ["WorkflowStarted", "StepStarted", "StepCompleted", "WorkflowCompleted"]
+      )
+    })
+  )
+
+  it.effect("of a step that runs a workflow itself, and is called one, have its run as their parent", () =>
+    Effect.gen(function* () {
+      const inner = Workflow.make("inner", increment)
+      const called = Workflow.effect("workflow", (n: number) =>
+        Effect.map(Workflow.run(inner, n), ({ output }) => output * 10)
+      )
+      let record: WorkflowRun | undefined
+      const events = yield* recorded(
+        Workflow.run(Workflow.make("outer", called), 1, { onEnd: (run) => Effect.sync(() => (record = run)) })
+      )
+      assert.strictEqual(record?.output, 20)
+      assert.deepStrictEqual(
+        record?.steps.map(({ name, type }) => [name, type]),
+        [["workflow", "effect"]]
+      )
+      const nested = events.filter((event) => "workflow" in event && event.workflow === "inner")
+      assert.lengthOf(nested, 4)
+      assert.isTrue(
+        nested.every(({ parentRunId, rootRunId }) => parentRunId === record?.runId && rootRunId === parentRunId)
+      )
     })
   )
 

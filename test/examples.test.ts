@@ -8,6 +8,12 @@ const directory = fileURLToPath(new URL("../docs/examples/", import.meta.url))
 
 /** What each example prints. */
 const printed: Readonly<Record<string, string>> = {
+  "agent-chain": `
+researcher < tea
+writer < A leaf. From Yunnan.
+Tea is a leaf from Yunnan.
+Tea is a leaf from Yunnan. (user, assistant, user, assistant)
+`,
   batch: `
 █████░░░░░░░░░░░░░░░ 250/1000
 ██████████░░░░░░░░░░ 500/1000
@@ -82,6 +88,24 @@ Hello Ada, good to see you!
 `,
   "local-model": `
 Nobody answers there: start a server, and set LLAMA_BASE_URL to where it is.
+`,
+  "nested-workflow": `
+order: tea, milk > That is 4.80.
+  kind (branch): order
+    order (workflow)
+      items (transform)
+      prices (map)
+        price (workflow)
+          look up (effect)
+          with tax (transform)
+        price (workflow)
+          look up (effect)
+          with tax (transform)
+      sum (transform)
+When do you open? > At nine.
+  kind (branch): other
+    clerk (agent)
+NotInStock in shop / kind / order / prices / price / look up
 `,
   "parallel-agents": `
 1 of 5 are translated
@@ -183,7 +207,9 @@ describe.concurrent("the examples", { timeout: 30_000 }, () => {
       readdirSync(directory)
         .filter((name) => name !== "discourse")
         .toSorted(),
-      Object.keys(printed).map((name) => `${name}.ts`)
+      Object.keys(printed)
+        .map((name) => `${name}.ts`)
+        .toSorted()
     )
   })
 

@@ -4,7 +4,7 @@ import * as Workflow from "effect-agent-runtime/Workflow"
 import type { RunEvent, WorkflowEvent } from "effect-agent-runtime/WorkflowEvent"
 import * as WorkflowEvents from "effect-agent-runtime/WorkflowEvent"
 import { WorkflowRun } from "effect-agent-runtime/WorkflowRun"
-import type { StepRecord } from "effect-agent-runtime/WorkflowRun"
+import type { StepRecord, StepShape } from "effect-agent-runtime/WorkflowRun"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -137,6 +137,24 @@ describe("any workflow", () => {
       const answered = record.steps.filter(({ status, type }) => type === "agent" && status === "completed")
       assert.strictEqual(record.usage.modelCalls, answered.length)
     })
+  )
+
+  it.effect.prop(
+    "has the same kinds of steps in its shape, its record and its events",
+    [Workflows.plan, small()],
+    ([plan, n]) =>
+      Effect.gen(function* () {
+        const kinds = new Map<string, string>()
+        const visit = ({ name, steps, type }: StepShape, around: ReadonlyArray<string>) => {
+          kinds.set([...around, name].join(), type)
+          for (const { shape } of steps) visit(shape, [...around, name])
+        }
+        visit(Workflow.shape(Workflows.build(plan, quiet)), [])
+        const { events, record } = yield* watched(plan, quiet, n)
+        const begun = events.flatMap((event) => (event._tag === "StepStarted" ? [event] : []))
+        assert.lengthOf(begun, record.steps.length)
+        for (const { path, type } of [...record.steps, ...begun]) assert.strictEqual(type, kinds.get(path.join()))
+      })
   )
 
   it.effect.prop("goes on from its complete record without running anything", [Workflows.plan, small()], ([plan, n]) =>
