@@ -698,6 +698,21 @@ describe("a failed run", () => {
   )
 })
 
+describe("an output that does not match the schema of its step", () => {
+  it.effect("is a defect of that step", () =>
+    Effect.gen(function* () {
+      const half = Workflow.transform("half", (n: number) => n / 2, { schema: Schema.Int })
+      let record: WorkflowRun | undefined
+      const exit = yield* Workflow.run(Workflow.make("w", half), 1, {
+        onEnd: (run) => Effect.sync(() => (record = run))
+      }).pipe(Effect.exit)
+      assert.isTrue(Exit.hasDies(exit))
+      assert.include(record?.failure?.message, "The output does not match its schema")
+      assert.strictEqual(record?.steps[record.failedStep ?? -1]?.name, "half")
+    })
+  )
+})
+
 describe("a function that throws", () => {
   const oops = (): never => {
     throw new Error("oops")
