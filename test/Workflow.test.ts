@@ -788,6 +788,20 @@ describe("events", () => {
     })
   )
 
+  it.effect("of a run that ends early have the usage of workflows that steps run by themselves", () =>
+    Effect.gen(function* () {
+      const inner = Workflow.make("inner", Workflow.agent(Agent.make("a")))
+      const outer = Workflow.make(
+        "outer",
+        Workflow.effect("by itself", (text: string) => Workflow.run(inner, text)),
+        Workflow.agent(Agent.make("b"), { prompt: ({ output }) => output })
+      )
+      const events = yield* recorded(Effect.provide(Workflow.run(outer, "hi"), ScriptedLlm.layer(["one", "two"])))
+      assert.strictEqual(WorkflowEvent.fold(events)?.usage.modelCalls, 2)
+      assert.strictEqual(WorkflowEvent.fold(events.slice(0, -1))?.usage.modelCalls, 2)
+    })
+  )
+
   it.effect("of concurrent runs do not mix", () =>
     Effect.gen(function* () {
       const workflow = Workflow.make("w", increment, double)
@@ -982,6 +996,36 @@ describe("resume", () => {
     })
   )
 
+  it.effect("keeps what is undefined out of records and events, and gives it back", () =>
+    Effect.gen(function* () {
+      let online = false
+      const seen: Array<unknown> = []
+      const saved = Workflow.make(
+        "w",
+        Workflow.parallel("both", {
+          nothing: Workflow.effect("save", (_: void) => Effect.void),
+          some: Workflow.transform("find", (_: void) => ({ found: [undefined, 1], note: undefined }))
+        }),
+        Workflow.effect("send", (both) =>
+          Effect.suspend(() => {
+            seen.push(both)
+            return online ? Effect.void : Effect.fail(new Broken({ at: 0 }))
+          })
+        )
+      )
+      const { run } = yield* Effect.flip(Workflow.run(saved, undefined))
+      online = true
+      const events = yield* Workflow.stream(saved, undefined).pipe(Stream.runCollect)
+      const written = Schema.encodeSync(Schema.toCodecJson(Schema.Array(WorkflowEvent.RunEvent)))(events)
+      assert.lengthOf(JSON.parse(JSON.stringify(written)), events.length)
+      const resumed = yield* Workflow.resume(saved, throughJson(run))
+      assert.isUndefined(resumed.output)
+      assert.notProperty(throughJson(resumed.run), "output")
+      const both = { nothing: undefined, some: { found: [undefined, 1], note: undefined } }
+      assert.deepStrictEqual(seen, [both, both, { nothing: undefined, some: { found: [null, 1] } }])
+    })
+  )
+
   it.effect("refuses the record of a branch whose cases are others, before anything runs", () =>
     Effect.gen(function* () {
       const taking = (label: string, cases: Record<string, typeof increment>) =>
@@ -1051,6 +1095,23 @@ describe("asTool", () => {
       assert.isTrue(events.every((event) => "agent" in event))
       const ended = Array.from(events).find((event) => event._tag === "ChildRunEnded")
       assert.strictEqual(ended?._tag === "ChildRunEnded" ? ended.childAgent : undefined, "count")
+    })
+  )
+
+  it.effect("tells the model of an output with members that are undefined", () =>
+    Effect.gen(function* () {
+      const lookup = Workflow.asTool(
+        Workflow.transform("lookup", (_: {}) => ({ name: "Ada", phone: undefined })),
+        { name: "lookup", description: "Looks somebody up", parameters: Schema.Struct({}) }
+      )
+      const { history } = yield* Agent.run(Agent.make("clerk", { toolkit: Toolkit.make(lookup.tool) }), "Who?").pipe(
+        Effect.provide(lookup.layer),
+        Effect.provide(ScriptedLlm.layer([{ tool: "lookup", params: {} }, "Ada."]))
+      )
+      assert.deepStrictEqual(
+        History.toolResults(history).map(({ result }) => result),
+        [{ name: "Ada" }]
+      )
     })
   )
 
