@@ -175,6 +175,18 @@ describe("a file", () => {
   })
 })
 
+it.effect("the workflow in the guide runs", () =>
+  Effect.gen(function* () {
+    const page = readFileSync(new URL("../docs/guide/configuration.md", import.meta.url), "utf8")
+    const file = Array.from(page.matchAll(/^```yaml\n(.*?)^```/gms), ([, text = ""]) => text).find((text) =>
+      text.includes("workflows:")
+    )
+    const { bots } = yield* start(Yaml.parse(file!) as object)
+    const { output } = yield* bots.runWorkflow("mails", { mails: ["It leaks.", "It is late."] })
+    assert.deepStrictEqual(output, ["You get your money back.", "You get your money back."])
+  })
+)
+
 it.each(["README.md", "docs/guide/configuration.md"])("the files in %s are right", (page) => {
   const text = readFileSync(new URL(`../${page}`, import.meta.url), "utf8")
   const files = Array.from(text.matchAll(/^```yaml\n(.*?)^```$/gms), ([, file]) => file!)
