@@ -1016,7 +1016,7 @@ describe("resume", () => {
       const { run } = yield* Effect.flip(Workflow.run(saved, undefined))
       online = true
       const events = yield* Workflow.stream(saved, undefined).pipe(Stream.runCollect)
-      const written = Schema.encodeSync(Schema.toCodecJson(Schema.Array(WorkflowEvent.RunEvent)))(events)
+      const written = yield* Schema.encodeEffect(Schema.toCodecJson(Schema.Array(WorkflowEvent.RunEvent)))(events)
       assert.lengthOf(JSON.parse(JSON.stringify(written)), events.length)
       const resumed = yield* Workflow.resume(saved, throughJson(run))
       assert.isUndefined(resumed.output)
@@ -1105,8 +1105,7 @@ describe("asTool", () => {
         { name: "lookup", description: "Looks somebody up", parameters: Schema.Struct({}) }
       )
       const { history } = yield* Agent.run(Agent.make("clerk", { toolkit: Toolkit.make(lookup.tool) }), "Who?").pipe(
-        Effect.provide(lookup.layer),
-        Effect.provide(ScriptedLlm.layer([{ tool: "lookup", params: {} }, "Ada."]))
+        Effect.provide([lookup.layer, ScriptedLlm.layer([{ tool: "lookup", params: {} }, "Ada."])])
       )
       assert.deepStrictEqual(
         History.toolResults(history).map(({ result }) => result),
