@@ -25,6 +25,7 @@ import type { AgentError } from "./AgentError.ts"
 import type { Delivery } from "./EventHub.ts"
 import type { History, UserContent } from "./History.ts"
 import { eventStream } from "./internal/eventStream.ts"
+import { withoutUndefined } from "./internal/json.ts"
 import { describe, withCaller } from "./internal/subRun.ts"
 import type { Codec, Conversation as ConversationNode, Node } from "./internal/workflowNode.ts"
 import * as Nodes from "./internal/workflowNode.ts"
@@ -765,7 +766,8 @@ const isEvent = (delivery: Delivery): delivery is RunEvent => delivery._tag !== 
  * The result's record has what was done before, too, and its usage. Fails with `RecordMismatch` when the record is not one
  * of this workflow, before any step is run, or when an output in it cannot be read.
  *
- * `input` is used in place of the recorded one, for inputs that are not JSON.
+ * `input` is used in place of the recorded one, for inputs that are not JSON. A `history` that the run began with is given
+ * again: the record does not have it.
  *
  * @category running
  * @since 0.1.0
@@ -846,7 +848,7 @@ export const asTool = <In, Out, E, R, const Name extends string, Parameters exte
   const handlers = Effect.map(Effect.context<R>(), (captured) => {
     const handler = (input: In) =>
       run(self, input).pipe(
-        Effect.map((result) => result.run.output ?? null),
+        Effect.map((result) => withoutUndefined(result.run.output)),
         Effect.mapError(({ reason }) => describe(reason)),
         Effect.updateContext(withCaller(captured))
       )

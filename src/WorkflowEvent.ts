@@ -21,7 +21,7 @@ import type { AgentEvent, Scope as AgentScope, Status, Type } from "./AgentEvent
 import * as AgentEvents from "./AgentEvent.ts"
 import { Usage } from "./Usage.ts"
 import * as Usages from "./Usage.ts"
-import { StepFailure, StepRecord } from "./WorkflowRun.ts"
+import { Data, StepFailure, StepRecord } from "./WorkflowRun.ts"
 import type { WorkflowRun } from "./WorkflowRun.ts"
 
 /** What every event carries. */
@@ -55,7 +55,7 @@ const step = { ...envelope, index, name, type: stepType, path, iterations }
  */
 export const WorkflowStarted = Schema.TaggedStruct("WorkflowStarted", {
   ...envelope,
-  input: Schema.Unknown,
+  input: Schema.optionalKey(Data),
   usage: Usage
 })
 export type WorkflowStarted = typeof WorkflowStarted.Type
@@ -66,7 +66,7 @@ export type WorkflowStarted = typeof WorkflowStarted.Type
  * @category models
  * @since 0.1.0
  */
-export const StepStarted = Schema.TaggedStruct("StepStarted", { ...step, input: Schema.Unknown })
+export const StepStarted = Schema.TaggedStruct("StepStarted", { ...step, input: Data })
 export type StepStarted = typeof StepStarted.Type
 
 /**
@@ -86,7 +86,7 @@ export type BranchTaken = typeof BranchTaken.Type
  */
 export const StepCompleted = Schema.TaggedStruct("StepCompleted", {
   ...step,
-  output: Schema.optional(Schema.Unknown),
+  output: Schema.optionalKey(Data),
   history: StepRecord.fields.history,
   durationMillis: Schema.Finite
 })
@@ -136,7 +136,7 @@ export type StepRestored = typeof StepRestored.Type
  */
 export const WorkflowCompleted = Schema.TaggedStruct("WorkflowCompleted", {
   ...envelope,
-  output: Schema.optional(Schema.Unknown),
+  output: Schema.optionalKey(Data),
   usage: Usage,
   durationMillis: Schema.Finite
 })
@@ -316,7 +316,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
  */
 export const fold = (events: Iterable<RunEvent>): WorkflowRun | undefined => {
   let run: (Mutable<WorkflowRun> & { readonly steps: Array<Mutable<StepRecord>> }) | undefined
-  /** The run and the workflows nested in it: whose agents count. */
+  /** The run and the workflows in it: whose agents count. */
   const runIds = new Set<string>()
   for (const event of events) {
     if (!isWorkflowEvent(event)) {
@@ -328,19 +328,22 @@ export const fold = (events: Iterable<RunEvent>): WorkflowRun | undefined => {
     if (run === undefined) {
       if (event._tag === "WorkflowStarted") run = started(event)
     }
-    if (run === undefined || event.recordRunId !== run.runId) continue
-    runIds.add(event.runId)
+    if (run === undefined) continue
+    const isOwn = event.recordRunId === run.runId
+    // The agents of a workflow that a step runs by itself count, too.
+    if (isOwn || runIds.has(event.parentRunId ?? "")) runIds.add(event.runId)
+    if (!isOwn) continue
     apply(run, event)
   }
   return run
 }
 
-const started = ({ input, parentRunId, runId, timestamp, usage, workflow }: WorkflowStarted) => ({
+const started = ({ parentRunId, runId, timestamp, usage, workflow, ...event }: WorkflowStarted) => ({
   runId,
   ...(parentRunId === undefined ? {} : { parentRunId }),
   workflow,
   status: "running" as const,
-  input,
+  ...("input" in event ? { input: event.input } : {}),
   steps: [],
   usage,
   startedAt: timestamp,
@@ -371,7 +374,7 @@ const apply = (
       record.branch = event.branch
       return
     }
-    if (event._tag === "StepCompleted") record.output = event.output
+    if (event._tag === "StepCompleted" && "output" in event) record.output = event.output
     if (event._tag === "StepFailed") record.failure = event.failure
     if (event.history !== undefined) record.history = event.history
     record.status = statuses[event._tag]
@@ -379,7 +382,7 @@ const apply = (
     return
   }
   if (event.runId !== run.runId) return
-  if (event._tag === "WorkflowCompleted") run.output = event.output
+  if (event._tag === "WorkflowCompleted" && "output" in event) run.output = event.output
   if (event._tag === "WorkflowFailed") {
     run.failure = event.failure
     if (event.failedStep !== undefined) run.failedStep = event.failedStep

@@ -5,7 +5,9 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import { History } from "./History.ts"
+import { withoutUndefined } from "./internal/json.ts"
 import { Usage } from "./Usage.ts"
 
 /**
@@ -75,6 +77,14 @@ export const StepFailure = Schema.Struct({
 })
 export type StepFailure = typeof StepFailure.Type
 
+/** What steps take and put out. As JSON, what is `undefined` in it is left out, or `null` where nothing can be left out. @internal */
+export const Data = Schema.Unknown.pipe(
+  Schema.decodeTo(
+    Schema.Unknown,
+    SchemaTransformation.transform<unknown, unknown>({ decode: (json) => json, encode: withoutUndefined })
+  )
+)
+
 /**
  * What a step did. Steps are known by their place: the names of the steps around them and their own, and for steps that
  * are repeated which time it was.
@@ -92,9 +102,9 @@ export const StepRecord = Schema.Struct({
   /** Which time it was, from 0, for each `map`, `loop`, `retry` and `refine` around it, from the outside in. */
   iterations: Schema.Array(Schema.Finite),
   status: Schema.Literals(["running", "completed", "failed", "interrupted"]),
-  input: Schema.Unknown,
-  /** If it completed. */
-  output: Schema.optional(Schema.Unknown),
+  input: Data,
+  /** If it completed, and put out something. */
+  output: Schema.optionalKey(Data),
   /** If it failed. */
   failure: Schema.optional(StepFailure),
   /** The label of the branch that was taken. */
@@ -122,8 +132,10 @@ export const WorkflowRun = Schema.Struct({
   parentRunId: Schema.optional(Schema.String),
   workflow: Schema.String,
   status: Schema.Literals(["running", "completed", "failed", "interrupted"]),
-  input: Schema.Unknown,
-  output: Schema.optional(Schema.Unknown),
+  /** If there was one. */
+  input: Schema.optionalKey(Data),
+  /** If it completed, and put out something. */
+  output: Schema.optionalKey(Data),
   /** If it failed. */
   failure: Schema.optional(StepFailure),
   /** The index of the step that the failure began in, however deep. */

@@ -175,6 +175,18 @@ describe("a file", () => {
   })
 })
 
+it.effect("the workflow in the guide runs", () =>
+  Effect.gen(function* () {
+    const page = readFileSync(new URL("../docs/guide/configuration.md", import.meta.url), "utf8")
+    const file = Array.from(page.matchAll(/^```yaml\n(.*?)^```/gms), ([, text = ""]) => text).find((text) =>
+      text.includes("workflows:")
+    )
+    const { bots } = yield* start(Yaml.parse(file!) as object)
+    const { output } = yield* bots.runWorkflow("mails", { mails: ["It leaks.", "It is late."] })
+    assert.deepStrictEqual(output, ["You get your money back.", "You get your money back."])
+  })
+)
+
 it.each(["README.md", "docs/guide/configuration.md"])("the files in %s are right", (page) => {
   const text = readFileSync(new URL(`../${page}`, import.meta.url), "utf8")
   const files = Array.from(text.matchAll(/^```yaml\n(.*?)^```$/gms), ([, file]) => file!)
@@ -793,6 +805,40 @@ describe("a workflow of a file", () => {
     })
   )
 
+  it.effect("shares a conversation with the steps inside of steps, however many there are", () =>
+    Effect.gen(function* () {
+      const [first, a, b] = ["first", "a", "b"].map((agent) => ({ type: "agent", agent }))
+      const other = { type: "workflow", workflow: "other" }
+      for (const step of [
+        { type: "retry", steps: [a, b] },
+        { type: "fallback", attempts: [[a, b], [a]] },
+        { type: "map", steps: [a, b] },
+        { type: "loop", steps: [a, b], until: { contains: "ok" } },
+        { type: "branch", on: { field: "x" }, cases: {}, otherwise: [a, b] },
+        { type: "branch", on: { field: "x" }, cases: {}, otherwise: [{ type: "map", steps: [a, b] }] },
+        { ...other, name: "inside" },
+        other
+      ]) {
+        const messages = Effect.fnUntraced(function* (conversation: string, own: object) {
+          const { bots, sent } = yield* start({
+            llm: llama,
+            agents: { first: {}, a: {}, b: {} },
+            workflows: {
+              w: { conversation, steps: [first, { ...step, ...own }] },
+              other: { conversation, steps: [a, b] }
+            }
+          })
+          yield* bots.runWorkflow("w", "First")
+          return sent.map(({ body }) => body.messages.length)
+        })
+        const of = JSON.stringify(step)
+        assert.deepStrictEqual(yield* messages("shared", {}), [1, 3, 5], of)
+        assert.deepStrictEqual(yield* messages("isolated", {}), [1, 1, 1], of)
+        assert.deepStrictEqual(yield* messages("shared", { conversation: "isolated" }), [1, 1, 1], of)
+      }
+    })
+  )
+
   it.effect("makes data of an agent with an output schema", () =>
     Effect.gen(function* () {
       const { bots } = yield* start({
@@ -861,7 +907,8 @@ describe("a workflow of a file", () => {
               { type: "branch", on: { field: "x" }, cases: { y: [] } },
               { type: "fallback", attempts: [[{ type: "agent", agent: "a" }]] },
               { type: "workflow", workflow: "v" },
-              { type: "branch", on: { agent: "c" }, cases: {} }
+              { type: "branch", on: { agent: "c" }, cases: {} },
+              { type: "branch", on: { agent: "a" }, cases: { a: [{ type: "template", text: "" }] } }
             ]
           },
           v: { steps: [{ type: "retry", steps: [{ type: "workflow", workflow: "w" }] }] }
@@ -880,7 +927,8 @@ describe("a workflow of a file", () => {
       "workflows.w.steps.3.attempts: needs at least two lists of steps",
       "workflows.w.steps.4.workflow: 'v' leads back to 'w'",
       "workflows.w.steps.5.on.agent: there is no agent 'c'. Did you mean 'a'?",
-      "workflows.w.steps.5: has no steps"
+      "workflows.w.steps.5: has no steps",
+      "workflows.w.steps.6: has two steps named 'a': give one another name"
     ])
   })
 

@@ -22,6 +22,7 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -932,6 +933,20 @@ describe("events", () => {
     })
   )
 
+  it.effect("of a run that ends early have the usage of workflows that steps run by themselves", () =>
+    Effect.gen(function* () {
+      const inner = Workflow.make("inner", Workflow.agent(Agent.make("a")))
+      const outer = Workflow.make(
+        "outer",
+        Workflow.effect("by itself", (text: string) => Workflow.run(inner, text)),
+        Workflow.agent(Agent.make("b"), { prompt: ({ output }) => output })
+      )
+      const events = yield* recorded(Effect.provide(Workflow.run(outer, "hi"), ScriptedLlm.layer(["one", "two"])))
+      assert.strictEqual(WorkflowEvent.fold(events)?.usage.modelCalls, 2)
+      assert.strictEqual(WorkflowEvent.fold(events.slice(0, -1))?.usage.modelCalls, 2)
+    })
+  )
+
   it.effect("of concurrent runs do not mix", () =>
     Effect.gen(function* () {
       const workflow = Workflow.make("w", increment, double)
@@ -1043,6 +1058,58 @@ describe("resume", () => {
     })
   )
 
+  const asked = (name: string) => Workflow.agent(Agent.make(name, { toolkit: Tools }))
+  const talks = (...steps: ReadonlyArray<ReturnType<typeof asked>>) =>
+    Workflow.make("w", asked("first"), ...steps, asked("last")).pipe(Workflow.withConversation("shared"))
+  const conversations = {
+    "a retry": talks(Workflow.retry("r", asked("a"), { times: 1 })),
+    "a fallback": talks(Workflow.fallback("f", asked("a"), asked("b"))),
+    "a retry of several steps": talks(
+      Workflow.retry("r", Workflow.make("two", asked("a"), asked("b")).pipe(Workflow.withConversation("shared")))
+    ),
+    "a fallback from a copy that is merged": talks(
+      Workflow.fallback("f", asked("a").pipe(Workflow.withConversation({ forked: "append" })), asked("b"))
+    ),
+    "a fallback from a copy that is thrown away": talks(
+      Workflow.fallback("f", asked("a").pipe(Workflow.withConversation({ forked: "discard" })), asked("b"))
+    ),
+    "a retry of an agent alone": talks(
+      Workflow.retry("r", Workflow.make("alone", asked("a"), asked("b")), { times: 1 })
+    ),
+    "an agent with a copy that is merged": talks(asked("a").pipe(Workflow.withConversation({ forked: "append" }))),
+    "an agent with a copy that is thrown away": talks(
+      asked("a").pipe(Workflow.withConversation({ forked: "discard" }))
+    ),
+    "an agent alone": talks(asked("a").pipe(Workflow.withConversation("isolated")))
+  }
+
+  it.effect.each(Object.entries(conversations))(
+    "asks on in a shared conversation with %s as if never stopped",
+    ([, w]) =>
+      Effect.gen(function* () {
+        // Of three calls of an agent the first asks for a tool, so that there is something that must not be done again.
+        const turns = (from: number, to: number) => {
+          let call = from
+          return ScriptedLlm.make([], () => (call++ < to ? (call % 3 === 1 ? searching(`${call}`) : `${call}`) : rate))
+        }
+        for (let works = 0; works < 8; works++) {
+          const llm = turns(0, works)
+          const stopped = yield* Workflow.run(w, "tea?").pipe(
+            Effect.provideService(Llm, llm),
+            Effect.provide(ToolsLayer),
+            Effect.result
+          )
+          if (Result.isSuccess(stopped)) return
+          const again = turns(works, 100)
+          yield* Workflow.resume(w, throughJson(stopped.failure.run)).pipe(
+            Effect.provideService(Llm, again),
+            Effect.provide(ToolsLayer)
+          )
+          assert.deepStrictEqual(said(again.requests[0]!), said(llm.requests.at(-1)!), `after ${works} calls`)
+        }
+      })
+  )
+
   it.effect("takes another input than the recorded one", () =>
     Effect.gen(function* () {
       const fails = flaky(1)
@@ -1071,6 +1138,55 @@ describe("resume", () => {
       const error = yield* Effect.flip(Workflow.resume(other, run))
       assert.instanceOf(error, RecordMismatch)
       assert.deepStrictEqual(error.path, path)
+    })
+  )
+
+  it.effect("keeps what is undefined out of records and events, and gives it back", () =>
+    Effect.gen(function* () {
+      let online = false
+      const seen: Array<unknown> = []
+      const saved = Workflow.make(
+        "w",
+        Workflow.parallel("both", {
+          nothing: Workflow.effect("save", (_: void) => Effect.void),
+          some: Workflow.transform("find", (_: void) => ({ found: [undefined, 1], note: undefined }))
+        }),
+        Workflow.effect("send", (both) =>
+          Effect.suspend(() => {
+            seen.push(both)
+            return online ? Effect.void : Effect.fail(new Broken({ at: 0 }))
+          })
+        )
+      )
+      const { run } = yield* Effect.flip(Workflow.run(saved, undefined))
+      online = true
+      const events = yield* Workflow.stream(saved, undefined).pipe(Stream.runCollect)
+      const written = yield* Schema.encodeEffect(Schema.toCodecJson(Schema.Array(WorkflowEvent.RunEvent)))(events)
+      assert.lengthOf(JSON.parse(JSON.stringify(written)), events.length)
+      const resumed = yield* Workflow.resume(saved, throughJson(run))
+      assert.isUndefined(resumed.output)
+      assert.notProperty(throughJson(resumed.run), "output")
+      const both = { nothing: undefined, some: { found: [undefined, 1], note: undefined } }
+      assert.deepStrictEqual(seen, [both, both, { nothing: undefined, some: { found: [null, 1] } }])
+    })
+  )
+
+  it.effect("refuses the record of a branch whose cases are others, before anything runs", () =>
+    Effect.gen(function* () {
+      const taking = (label: string, cases: Record<string, typeof increment>) =>
+        Workflow.make(
+          "w",
+          // Labels that are no literals are what another version of a program has.
+          Workflow.branch("which", (_: number) => label as "a", cases as { readonly a: typeof increment })
+        )
+      const { run } = yield* Workflow.run(taking("a", { a: increment, b: double }), 1)
+      for (const cases of [
+        { c: increment, b: double },
+        { a: double, b: increment }
+      ]) {
+        const error = yield* Effect.flip(Workflow.resume(taking("a", cases), run))
+        assert.instanceOf(error, RecordMismatch)
+      }
     })
   )
 
@@ -1124,6 +1240,22 @@ describe("asTool", () => {
       assert.isTrue(events.every((event) => "agent" in event))
       const ended = Array.from(events).find((event) => event._tag === "ChildRunEnded")
       assert.strictEqual(ended?._tag === "ChildRunEnded" ? ended.childAgent : undefined, "count")
+    })
+  )
+
+  it.effect("tells the model of an output with members that are undefined", () =>
+    Effect.gen(function* () {
+      const lookup = Workflow.asTool(
+        Workflow.transform("lookup", (_: {}) => ({ name: "Ada", phone: undefined })),
+        { name: "lookup", description: "Looks somebody up", parameters: Schema.Struct({}) }
+      )
+      const { history } = yield* Agent.run(Agent.make("clerk", { toolkit: Toolkit.make(lookup.tool) }), "Who?").pipe(
+        Effect.provide([lookup.layer, ScriptedLlm.layer([{ tool: "lookup", params: {} }, "Ada."])])
+      )
+      assert.deepStrictEqual(
+        History.toolResults(history).map(({ result }) => result),
+        [{ name: "Ada" }]
+      )
     })
   )
 

@@ -67,9 +67,11 @@ export const from = (error: unknown): Failure => {
     return usage(`Configuration: ${line(error.cause.message)}`)
   }
   if (error instanceof PlatformError) {
+    const cause = "cause" in error.reason ? error.reason.cause : undefined
     // Such as `| head`.
-    const isClosed = error.reason.module === "Stdio" && error.reason._tag === "Unknown"
-    const message = isClosed ? "Nobody reads the output any more." : `Input or output: ${line(error.message)}`
+    const isClosed = Predicate.hasProperty(cause, "code") && closed.has(cause.code)
+    const said = Predicate.hasProperty(cause, "message") ? `${error.message}: ${String(cause.message)}` : error.message
+    const message = isClosed ? "Nobody reads the output any more." : `Input or output: ${line(said)}`
     return new Failure({ reason: error._tag, message, exitCode: exitCodes.failed })
   }
   const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : undefined
@@ -80,6 +82,9 @@ export const from = (error: unknown): Failure => {
     exitCode: exitCodes.failed
   })
 }
+
+/** What systems call a pipe or a terminal that is no longer there. */
+const closed: ReadonlySet<unknown> = new Set(["EPIPE", "EOF", "EIO", "ERR_STREAM_DESTROYED"])
 
 const clean = (text: string): string => text.split("\n").map(printable).join("\n")
 

@@ -89,7 +89,8 @@ const workflowLines = (event: WorkflowEvent, color: boolean): ReadonlyArray<stri
   const stepLine = (mark: string, shade: Color, text: string) => {
     if (!("path" in event)) return []
     return [
-      `${"  ".repeat(event.path.length - 2)}${paint(shade, mark)} ${printable(event.name)} ${text}`.trimEnd() + "\n"
+      `${"  ".repeat(Math.max(0, event.path.length - 2))}${paint(shade, mark)} ${printable(event.name)} ${text}`.trimEnd()
+        + "\n"
     ]
   }
   switch (event._tag) {

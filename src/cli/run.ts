@@ -47,7 +47,11 @@ const readPrompt = Effect.fnUntraced(function* (words: string, file: Option.Opti
     return (yield* fs.readFileString(file.value)).trim()
   }
   const { canPrompt } = yield* TerminalCapabilities.TerminalCapabilities
-  if (canPrompt) return (yield* Prompt.String({ message: "What do you want to know?" })).trim()
+  if (canPrompt) {
+    const ask = Prompt.run(Prompt.String({ message: "What do you want to know?" }))
+    // Ctrl-C and Ctrl-D.
+    return (yield* Effect.catchTag(ask, "QuitError", () => Effect.interrupt)).trim()
+  }
   const stdio = yield* Stdio.Stdio
   if (yield* stdio.stdinIsTerminal) return ""
   return (yield* Stream.mkString(Stream.decodeText(stdio.stdin))).trim()

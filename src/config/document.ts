@@ -48,6 +48,11 @@ const parseYaml = (text: string): Result.Result<Document, ReadonlyArray<SyntaxPr
   if (document.errors.length > 0) {
     return Result.fail(document.errors.map(({ message, pos }) => ({ message, ...place(pos[0]) })))
   }
+  const circle = circleIn(document)
+  if (circle !== undefined) {
+    const message = `'*${circle.source}' stands for what it is a part of`
+    return Result.fail([{ message, ...place(circle.range?.[0] ?? 0) }])
+  }
   return Result.mapError(
     Result.try(() => ({
       value: document.toJS() as unknown,
@@ -59,6 +64,20 @@ const parseYaml = (text: string): Result.Result<Document, ReadonlyArray<SyntaxPr
     // Aliases that stand for too much.
     (thrown) => [{ message: thrown instanceof Error ? thrown.message : String(thrown), line: 1, column: 1 }]
   )
+}
+
+/** An alias that is a part of what it stands for, which would never end. */
+const circleIn = (document: Yaml.Document.Parsed): Yaml.Alias | undefined => {
+  let circle: Yaml.Alias | undefined
+  Yaml.visit(document, {
+    Alias: (_, alias, around) => {
+      const whole: unknown = alias.resolve(document)
+      if (!around.some((node) => node === whole)) return undefined
+      circle = alias
+      return Yaml.visit.BREAK
+    }
+  })
+  return circle
 }
 
 const yamlOffset = (document: Yaml.Document.Parsed, path: Path, what: "key" | "value"): number | undefined => {
@@ -111,5 +130,10 @@ const placeIn = (text: string, offset: number): Place => {
 /** What a text means as a YAML value: `10` is a number, `[a, b]` a list. The text itself if it is no YAML. */
 export const parseValue = (text: string): unknown => {
   const document = Yaml.parseDocument(text, { prettyErrors: false })
-  return document.errors.length > 0 ? text : (document.toJS() as unknown)
+  if (document.errors.length > 0 || circleIn(document) !== undefined) return text
+  // Aliases that stand for nothing, or for too much.
+  return Result.getOrElse(
+    Result.try(() => document.toJS() as unknown),
+    () => text
+  )
 }

@@ -14,6 +14,8 @@ import { unknown } from "./problems.ts"
 import type * as Schemas from "./schema.ts"
 
 type Steps = ReadonlyArray<Schemas.Step>
+/** The conversation of the agents in a step. */
+type Talk = NonNullable<Schemas.Step["conversation"]>
 
 /** A workflow whose data is whatever its steps make of it. */
 export type Any = Workflow.Workflow<unknown, unknown, unknown, Llm.Llm>
@@ -76,9 +78,13 @@ export const findings = (source: Agents.Source): ReadonlyArray<Finding> => {
       if (lists.length === 0 && (step.type === "branch" || step.type === "parallel")) wrong(path, "has no steps")
       if (step.type === "fallback" && lists.length < 2)
         wrong([...path, "attempts"], "needs at least two lists of steps")
-      const names = lists.map(([label = "", , inner]) => (inner.length === 1 && inner[0]!.name) || label)
+      const router = step.type === "branch" && "agent" in step.on ? [step.on.agent] : []
+      const names = [
+        ...router,
+        ...lists.map(([label = "", , inner]) => (inner.length === 1 && inner[0]!.name) || label)
+      ]
       for (const name of new Set(names.filter((name, index) => names.indexOf(name) < index))) {
-        wrong(path, `has two steps named '${name}'`)
+        wrong(path, `has two steps named '${name}': give one another name`)
       }
       const agent = step.type === "agent" ? step.agent : undefined
       if (agent !== undefined && !agents.includes(agent)) wrong([...path, "agent"], unknown("agent", agent, agents))
@@ -141,28 +147,36 @@ export const make = (source: Agents.Source, ready: ReadonlyMap<string, Agents.Re
   const defaultConcurrency = source.settings.workflow?.max_concurrent
 
   /** A list as one step. Labels tell several lists apart, so a list of one step takes its label for a name. */
-  const list = (name: string, steps: Steps): Any => {
+  const list = (name: string, steps: Steps, around: Talk): Any => {
     const [only] = steps
-    return steps.length === 1 && only !== undefined ? one({ name, ...only }, 0) : compose(name, steps)
+    return steps.length === 1 && only !== undefined ? one({ name, ...only }, 0, around) : compose(name, steps, around)
   }
 
-  // What a step takes is what the one before puts out: `unknown`, all of it.
-  const compose = (name: string, steps: Steps): Any => Workflow.make<unknown, unknown, Llm.Llm>(name, ...steps.map(one))
+  const compose = (name: string, steps: Steps, around: Talk): Any =>
+    wrap(
+      name,
+      steps.map((step, index) => one(step, index, around)),
+      around
+    )
+
+  // What a step takes is what the one before puts out: `unknown`, all of it. `make` would begin a conversation of its own.
+  const wrap = (name: string, steps: ReadonlyArray<Any>, around: Talk): Any =>
+    Workflow.withConversation(Workflow.make<unknown, unknown, Llm.Llm>(name, ...steps), around)
 
   /** The list inside a step that has only one. */
-  const inner = (name: string, steps: Steps): Any => (steps.length === 1 ? one(steps[0]!, 0) : compose(name, steps))
+  const inner = (name: string, steps: Steps, around: Talk): Any =>
+    steps.length === 1 ? one(steps[0]!, 0, around) : compose(name, steps, around)
 
-  const lists = (step: Schemas.Step): Record<string, Any> =>
-    Object.fromEntries(listsIn(step).map(([label = "steps", , steps]) => [label, list(label, steps)]))
-
-  const one = (step: Schemas.Step, index: number): Any => {
+  const one = (step: Schemas.Step, index: number, around: Talk): Any => {
     const name = nameOf(step, index)
-    let made = kind(step, name)
+    let made = kind(step, name, step.conversation ?? around)
     if (step.description !== undefined) made = Workflow.withDescription(made, step.description)
     return step.conversation === undefined ? made : Workflow.withConversation(made, step.conversation)
   }
 
-  const kind = (step: Schemas.Step, name: string): Any => {
+  const kind = (step: Schemas.Step, name: string, talk: Talk): Any => {
+    const lists = (): Record<string, Any> =>
+      Object.fromEntries(listsIn(step).map(([label = "steps", , steps]) => [label, list(label, steps, talk)]))
     switch (step.type) {
       case "agent":
         return Workflow.agent(ready.get(step.agent)!.agent, { name, prompt: fill(step.prompt) })
@@ -176,24 +190,25 @@ export const make = (source: Agents.Source, ready: ReadonlyMap<string, Agents.Re
             return Object.hasOwn(step.cases, value) ? value : "otherwise"
           }
           // Labels are known when the file is read.
-          return Workflow.branch(name, label as () => never, lists(step)) as Any
+          return Workflow.branch(name, label as () => never, lists()) as Any
         }
-        const router = Agents.router(source, on.agent, Object.keys(lists(step)))
+        const router = Agents.router(source, on.agent, Object.keys(lists()))
         const choose = Workflow.agent(router, { name: on.agent, prompt: fill(on.prompt) })
         // As above.
-        return Workflow.route(name, choose as Workflow.Workflow<unknown, never, unknown, Llm.Llm>, lists(step)) as Any
+        return Workflow.route(name, choose as Workflow.Workflow<unknown, never, unknown, Llm.Llm>, lists()) as Any
       }
       case "parallel":
-        return Workflow.parallel(name, lists(step), { concurrency: step.concurrency ?? defaultConcurrency })
+        return Workflow.parallel(name, lists(), { concurrency: step.concurrency ?? defaultConcurrency })
       case "map": {
-        const each = Workflow.map(name, inner("each", step.steps), {
+        const each = Workflow.map(name, inner("each", step.steps, talk), {
           concurrency: step.concurrency ?? defaultConcurrency
         })
         const { field } = step
         const elements = Workflow.transform(`${name}: list`, (input: unknown) =>
           asList(field === undefined ? input : fieldOf(input, field))
         )
-        return Workflow.make(name, elements, each)
+        // What is mapped is a list: `elements` makes one.
+        return wrap(name, [elements, each as Any], talk)
       }
       case "loop": {
         const { max_iterations: maxIterations, until } = step
@@ -201,25 +216,26 @@ export const make = (source: Agents.Source, ready: ReadonlyMap<string, Agents.Re
           "contains" in until
             ? textOf(output).includes(until.contains)
             : JSON.stringify(fieldOf(output, until.field)) === JSON.stringify(until.equals)
-        return Workflow.loop(name, inner("again", step.steps), { until: done, maxIterations })
+        return Workflow.loop(name, inner("again", step.steps, talk), { until: done, maxIterations })
       }
       case "retry":
-        return Workflow.retry(name, inner("attempt", step.steps), { times: step.times })
+        return Workflow.retry(name, inner("attempt", step.steps, talk), { times: step.times })
       case "fallback": {
-        const [first, second, ...others] = Object.values(lists(step))
+        const [first, second, ...others] = Object.values(lists())
         return Workflow.fallback(name, first!, second!, ...(others as []))
       }
       case "workflow": {
-        const nested = make(source, ready, step.workflow)
-        return step.name === undefined ? nested : Workflow.make(name, nested)
+        const other = make(source, ready, step.workflow)
+        if (step.name === undefined) return other
+        const own = step.conversation === undefined ? other : Workflow.withConversation(other, step.conversation)
+        return wrap(name, [own], talk)
       }
     }
   }
 
   const { conversation, description, steps } = workflowsOf(source)[name]!
-  let made = compose(name, steps)
-  if (description !== undefined) made = Workflow.withDescription(made, description)
-  return conversation === undefined ? made : Workflow.withConversation(made, conversation)
+  const made = compose(name, steps, conversation ?? "isolated")
+  return description === undefined ? made : Workflow.withDescription(made, description)
 }
 
 /** A text with what its places stand for. */

@@ -112,3 +112,27 @@ const notJson = "holds what is not JSON"
 
 const hasPrototype = (value: unknown): boolean =>
   typeof value === "object" && value !== null && Object.hasOwn(value, "prototype")
+
+/**
+ * The value as JSON has it where something is `undefined`: members of objects are left out, anything else is `null`. What
+ * else is no JSON stays as it is, and so does what holds itself.
+ */
+export const withoutUndefined = (value: unknown): unknown => defined(value, new Map())
+
+const defined = (value: unknown, known: Map<object, unknown>): unknown => {
+  if (value === undefined) return null
+  if (typeof value !== "object" || value === null) return value
+  if (known.has(value)) return known.get(value)
+  known.set(value, value)
+  const copy = Array.isArray(value) ? Array.from(value, (item) => defined(item, known)) : definedMembers(value, known)
+  known.set(value, copy)
+  return copy
+}
+
+const definedMembers = (value: object, known: Map<object, unknown>): object => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, member]) => (member === undefined ? [] : [[key, defined(member, known)]]))
+  )
+}

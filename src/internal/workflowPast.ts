@@ -64,6 +64,10 @@ const insert = (
     const name = path[depth]!
     const child = childOf(node, name)
     if (child === undefined) return `there is no step '${name}'`
+    const taken = place.record?.branch
+    if (node.type === "branch" && taken !== undefined && child !== node.on && child !== node.cases.get(taken)) {
+      return `it is not the case '${taken}', which was taken`
+    }
     const iteration = isIterating(node) ? iterations[used++] : undefined
     if (isIterating(node) && iteration === undefined) return "it does not say which iteration it was"
     const at = key(name, iteration)
@@ -78,6 +82,8 @@ const insert = (
 
 const settle = (node: Node, place: Past, at: string, record: StepRecord, unused: number): string | undefined => {
   if (record.type !== node.type) return `the step is of type '${node.type}', not '${record.type}'`
+  const { branch } = record
+  if (branch !== undefined && !(node.type === "branch" && node.cases.has(branch))) return `there is no case '${branch}'`
   if (unused !== 0) return "it was in more iterations than there are"
   if (place.steps.has(at)) return "it is recorded twice"
   place.steps.set(at, { record, steps: new Map() })

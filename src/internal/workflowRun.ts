@@ -137,9 +137,13 @@ const open = (book: Book, id: string, parent: CurrentRun | undefined, workflow: 
 export const announce = (run: Run, input: Datum, before: Usage): void => {
   run.begun = true
   if (run.envelope !== undefined) {
-    emit(run, { ...run.envelope, _tag: "WorkflowStarted", input: input.encoded, usage: before })
+    emit(run, { ...run.envelope, _tag: "WorkflowStarted", ...inputOf(input), usage: before })
   }
 }
+
+// What is not there is not there in JSON either, and is not `null` when it is read again.
+const inputOf = ({ encoded: input }: Datum) => (input === undefined ? {} : { input })
+const outputOf = ({ encoded: output }: Datum) => (output === undefined ? {} : { output })
 
 /** Reads the clock: where something may have taken time. */
 export const tick = ({ book }: Run): number => (book.now = book.clock.currentTimeMillisUnsafe())
@@ -216,9 +220,9 @@ export const endStep = (
   const ended = { ...(history === undefined ? {} : { history }), durationMillis }
   if (Exit.isSuccess(exit)) {
     record.status = "completed"
-    record.output = exit.value.encoded
+    if (exit.value.encoded !== undefined) record.output = exit.value.encoded
     if (envelope === undefined) return
-    emit(run, { ...envelope, ...place(record), _tag: "StepCompleted", output: record.output, ...ended })
+    emit(run, { ...envelope, ...place(record), _tag: "StepCompleted", ...outputOf(exit.value), ...ended })
     return
   }
   const error = errorOf(exit.cause)
@@ -258,7 +262,7 @@ export const end = (run: Run, name: string, exit: Exit.Exit<Datum, unknown>, bef
   if (envelope !== undefined) {
     const usage = Usages.combine(before, own)
     if (Exit.isSuccess(exit)) {
-      emit(run, { ...envelope, _tag: "WorkflowCompleted", output: exit.value.encoded, usage, durationMillis })
+      emit(run, { ...envelope, _tag: "WorkflowCompleted", ...outputOf(exit.value), usage, durationMillis })
     } else if (error === undefined) {
       emit(run, { ...envelope, _tag: "WorkflowInterrupted", usage, durationMillis })
     } else {
@@ -295,8 +299,8 @@ export const recordOf = (
     ...(book.outer?.id === undefined ? {} : { parentRunId: book.outer.id }),
     workflow: name,
     status: Exit.isSuccess(exit) ? "completed" : error === undefined ? "interrupted" : "failed",
-    input: input.encoded,
-    ...(Exit.isSuccess(exit) ? { output: exit.value.encoded } : {}),
+    ...inputOf(input),
+    ...(Exit.isSuccess(exit) ? outputOf(exit.value) : {}),
     ...(error === undefined ? {} : { failure: failureOf(error) }),
     ...(failedStep === undefined ? {} : { failedStep }),
     steps: book.steps,

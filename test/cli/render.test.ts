@@ -3,12 +3,14 @@ import * as Agent from "effect-agent-runtime/Agent"
 import type { AgentEvent } from "effect-agent-runtime/AgentEvent"
 import * as ScriptedLlm from "effect-agent-runtime/testing/ScriptedLlm"
 import * as Usage from "effect-agent-runtime/Usage"
+import * as Workflow from "effect-agent-runtime/Workflow"
+import type { RunEvent } from "effect-agent-runtime/WorkflowEvent"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Render from "../../src/cli/render.ts"
 import { calculate, MathTools, MathToolsLayer } from "../support/calculator.ts"
 
-const render = (events: Iterable<AgentEvent>, color = false, style: "run" | "chat" = "run") => {
+const render = (events: Iterable<RunEvent>, color = false, style: "run" | "chat" = "run") => {
   let state = Render.initial
   let text = ""
   for (const event of events) {
@@ -137,6 +139,17 @@ Roughly.
     assert.isBelow(text.length, 250)
     assert.match(text, /x…\n$/)
   })
+
+  it.effect("shows a workflow that is one step, as those of tools may be", () =>
+    Effect.gen(function* () {
+      const events: Array<RunEvent> = []
+      yield* Workflow.stream(
+        Workflow.transform("shout", (text: string) => text.toUpperCase()),
+        "hi"
+      ).pipe(Stream.runForEach((event) => Effect.sync(() => events.push(event))))
+      assert.include(render(events), '▶ shout (transform)\n✓ shout "HI"\n')
+    })
+  )
 
   it("lets nobody steer the terminal", () => {
     const evil = "\u001b[2J\u009b31mred\u0007\r\b"

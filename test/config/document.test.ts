@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import * as Toml from "smol-toml"
 import * as Yaml from "yaml"
 import type { Document, Format, Path, Place } from "../../src/config/document.ts"
-import { formatOf, parse } from "../../src/config/document.ts"
+import { formatOf, parse, parseValue } from "../../src/config/document.ts"
 
 const read = (text: string, format: Format): Document => Result.getOrThrow(parse(text, format))
 
@@ -84,6 +84,24 @@ describe("a YAML document", () => {
       (_, i) => `a${i}: &a${i} [${Array(10).fill(i === 0 ? "x" : `*a${i - 1}`)}]`
     )
     assert.isTrue(Result.isFailure(parse(levels.join("\n"), "yaml")))
+  })
+})
+
+describe("an alias in what it stands for", () => {
+  it.each([
+    ["a: &x\n  b: *x\n", 2, 6],
+    ["a: &x { b: [{ c: *x }] }\n", 1, 18],
+    ["&x\na: *x\n", 2, 4],
+    ["a: &x\n  <<: *x\n", 2, 7]
+  ])("is a problem with a place: %j", (text, line, column) => {
+    assert.deepStrictEqual(Result.getOrThrow(Result.flip(parse(text, "yaml"))), [
+      { message: "'*x' stands for what it is a part of", line, column }
+    ])
+  })
+
+  it("is the text that it is in a variable or a flag, and so is one that stands for nothing", () => {
+    for (const text of ["&x { a: *x }", "*x", "{ a: *x }"]) assert.strictEqual(parseValue(text), text)
+    assert.deepStrictEqual(parseValue("{ a: &x [1], b: *x }"), { a: [1], b: [1] })
   })
 })
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitraries } from "effect-agent-runtime/testing"
 import * as Schema from "effect/Schema"
-import { canonical, inspect } from "../../src/internal/json.ts"
+import { canonical, inspect, withoutUndefined } from "../../src/internal/json.ts"
 
 type Json = Schema.Json
 
@@ -173,5 +173,36 @@ describe("inspect", () => {
       assert.strictEqual(inspect(watched, limits), expected)
       assert.isAtMost(reads(), limits.size)
     }
+  })
+})
+
+describe("withoutUndefined", () => {
+  const Holes: Schema.Codec<unknown> = Schema.Union([
+    Schema.Undefined,
+    Schema.Null,
+    Schema.Literals([0, "", false]),
+    Schema.Array(Schema.suspend(() => Holes)).check(Schema.isMaxLength(3)),
+    Schema.Struct({
+      a: Schema.optional(Schema.suspend(() => Holes)),
+      b: Schema.optional(Schema.suspend(() => Holes))
+    })
+  ])
+
+  it.prop("is what is read again of the JSON text", [Holes], ([value]) => {
+    assert.deepStrictEqual(withoutUndefined(value), JSON.parse(JSON.stringify(value) ?? "null"))
+  })
+
+  it("leaves what is no JSON for others to refuse", () => {
+    const circle: { self?: unknown } = {}
+    circle.self = circle
+    const shared = { big: 1n }
+    for (const value of [circle, new Date(0), new Map(), 1n, Number.NaN, [shared, shared]]) {
+      assert.isFalse(Schema.is(Schema.Json)(withoutUndefined(value)))
+    }
+  })
+
+  it("keeps the names of members as they are", () => {
+    const value: unknown = JSON.parse('{"__proto__":{"a":1}}')
+    assert.deepStrictEqual(withoutUndefined(value), value)
   })
 })
