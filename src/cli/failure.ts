@@ -58,7 +58,9 @@ export const from = (error: unknown): Failure => {
     return new Failure({ reason: error._tag, message: clean(message), exitCode: exitCodes.usage })
   }
   if (error instanceof WorkflowError) {
-    const { exitCode, message, reason } = from(error.reason)
+    // Flags are about the one agent of a command.
+    const cause = error.reason
+    const { exitCode, message, reason } = cause instanceof AgentError ? ofRun(cause, "") : from(cause)
     const step = error.step?.path.join(" / ") ?? error.workflow
     return new Failure({ reason, message: line(`Step '${step}': ${message}`), exitCode })
   }
@@ -90,7 +92,7 @@ const clean = (text: string): string => text.split("\n").map(printable).join("\n
 
 const line = (text: string): string => printable(text.replace(/\s*\n\s*/g, " "))
 
-const ofRun = ({ reason }: AgentError): Failure => {
+const ofRun = ({ reason }: AgentError, turnsFlag = "--max-turns, or "): Failure => {
   const failure = (message: string, exitCode: number) =>
     new Failure({ reason: reason._tag, message: line(message), exitCode })
   const message = `${reason._tag}: ${reason.message}`
@@ -100,7 +102,7 @@ const ofRun = ({ reason }: AgentError): Failure => {
     case "ContextOverflow":
       return failure(`${message}. Start a new conversation, or use a model that takes more.`, exitCodes.model)
     case "TurnLimitReached":
-      return failure(`${message}. Allow more with --max-turns, or 'limits.turns' of the agent.`, exitCodes.limit)
+      return failure(`${message}. Allow more with ${turnsFlag}'limits.turns' of the agent.`, exitCodes.limit)
     case "TokenLimitReached":
       return failure(`${message}. Allow more with 'limits.tokens' of the agent.`, exitCodes.limit)
     case "TimeLimitReached":
