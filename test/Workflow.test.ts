@@ -251,6 +251,25 @@ describe("an interruption", () => {
   )
 })
 
+describe("an agent that is interrupted before it begins", () => {
+  it.effect("has said nothing", () =>
+    Effect.gen(function* () {
+      const workflow = Workflow.make("w", Workflow.agent(Agent.make("a")))
+      for (const conversation of ["isolated", "shared"] as const) {
+        const program = Workflow.run(Workflow.withConversation(workflow, conversation), "hi").pipe(
+          Effect.provide(ScriptedLlm.layer(["hello"]))
+        )
+        for (let operation = 1; operation <= 200; operation++) {
+          const schedule = [{ _tag: "Paused", fiber: 1, operation } as const, { _tag: "Interrupted", step: 2 } as const]
+          const { exit } = yield* Simulation.run(program, { schedule })
+          const isClean = Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)
+          assert.isTrue(isClean, `before operation ${operation}, ${conversation}: ${String(exit)}`)
+        }
+      }
+    })
+  )
+})
+
 describe("loop", () => {
   it.effect("repeats until the condition holds", () =>
     Effect.gen(function* () {

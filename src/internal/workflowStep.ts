@@ -286,7 +286,8 @@ const agent = (run: Run, node: AgentNode, { value }: Datum, place: Place, record
       progress = inspected
     })
     return Effect.onExitPrimitive(running, (exit) => {
-      if (shared !== undefined || Exit.isFailure(exit)) keep(progress!().history)
+      // An agent that was interrupted before it began has said nothing.
+      if (progress !== undefined && (shared !== undefined || Exit.isFailure(exit))) keep(progress().history)
       return undefined
     })
   })
