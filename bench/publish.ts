@@ -349,8 +349,8 @@ const targetTable = () => {
         "×"
       ),
       target(
-        "a context window at most twice as much per turn in 1,000 turns as in 10",
-        over(perUnit("context_window/1000"), perUnit("context_window/10")),
+        "a context window at most twice as much per turn in 1,000 turns as in 100",
+        over(perUnit("context_window/1000"), perUnit("context_window/100")),
         (n) => n <= 2,
         "×"
       ),

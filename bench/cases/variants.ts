@@ -385,5 +385,5 @@ export const variants: ReadonlyArray<Case> = [
   hubThroughput(100, true),
   ...[1, 16, 100].map(hubLatency),
   middlewareStack,
-  ...[10, 1000].map(windowTurns)
+  ...[100, 1000].map(windowTurns)
 ]
