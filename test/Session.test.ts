@@ -69,6 +69,30 @@ const provided = ({ generate }: ScriptedLlm.ScriptedLlm) => Llm.layer(generate)
 
 const memory = Session.layerMemory()
 
+describe("a model that nests its arguments without end", () => {
+  const nested = (depth: number): unknown => JSON.parse(`{"n":${"[".repeat(depth)}${"]".repeat(depth)}}`)
+
+  it.effect("is told so, and its run goes on and can be stored", () =>
+    Effect.gen(function* () {
+      const { history, text } = yield* Session.run(worker, { id: "deep", prompt: "Look" })
+      assert.strictEqual(text, "done")
+      const [result] = History.toolResults(history)
+      assert.isTrue(result?.isFailure)
+      assert.include(String(result?.result), "nested too deep")
+      assert.strictEqual((yield* Session.history("deep")).length, history.length)
+    }).pipe(
+      Effect.provide([
+        ToolsLayer,
+        Session.layerMemory(),
+        ScriptedLlm.layer([
+          { content: [{ type: "tool-call", id: "a", name: "look", params: nested(100_000) }] },
+          "done"
+        ])
+      ])
+    )
+  )
+})
+
 describe("run", () => {
   it.effect("goes on where the last run of the session ended", () =>
     Effect.gen(function* () {

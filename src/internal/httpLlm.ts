@@ -19,6 +19,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Llm from "../Llm.ts"
 import * as HttpAiError from "./httpAiError.ts"
+import { isDeepText } from "./json.ts"
 
 /** How long to wait; what the options of all providers have in common. */
 export interface Timeouts {
@@ -146,7 +147,7 @@ const exchange = Effect.fnUntraced(function* (
   if (type.includes("event-stream") || (onDelta !== undefined && !/json|html/.test(type))) {
     yield* readEvents(connection, response, answer)
   } else {
-    const failure = answer.read(yield* readText(connection, response))
+    const failure = readJson(answer, yield* readText(connection, response))
     if (failure !== undefined) return yield* failure
   }
   return yield* Effect.fromResult(answer.end())
@@ -197,6 +198,12 @@ const read = (
   )
 }
 
+/** JSON that is too deep cannot be written again, and not even be put into an error. */
+const readJson = (answer: Answer, data: string): AiError.AiErrorReason | undefined =>
+  isDeepText(data)
+    ? new AiError.InvalidResponseError({ description: "The response is nested too deep" })
+    : answer.read(data)
+
 const tooLarge = () =>
   new AiError.InvalidResponseError({ description: `The response is larger than ${maxResponseBytes} bytes` })
 
@@ -213,7 +220,7 @@ const readEvents = Effect.fnUntraced(function* (
 ) {
   let failure: AiError.AiErrorReason | undefined
   const parser = Sse.makeParser((event) => {
-    if (event._tag === "Event") failure ??= answer.read(event.data)
+    if (event._tag === "Event") failure ??= readJson(answer, event.data)
   })
   const reading = read(connection, response, (piece) => (parser.feed(piece) === undefined ? failure : tooLarge()))
   // What goes wrong behind a complete answer does not matter any more.

@@ -3,7 +3,7 @@
  * recurses deeper or reads further than its limits.
  */
 
-/** Levels that {@link canonical} looks at. */
+/** Levels of nesting that are looked at: `JSON.stringify` and most parsers give up a few thousand further down. */
 const deepest = 512
 
 /**
@@ -63,6 +63,33 @@ const put = (object: Record<string, unknown>, key: string, value: unknown): void
   // An assignment to this key would set the prototype.
   if (key === "__proto__") Object.defineProperty(object, key, { value, enumerable: true })
   else object[key] = value
+}
+
+/** Whether a JSON value is nested deeper than 512 levels, so that it may be too deep to be written again. */
+export const isDeep = (value: unknown, depth = 1): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  if (depth > deepest) return true
+  if (Array.isArray(value)) return value.some((item) => isDeep(item, depth + 1))
+  for (const key in value) if (isDeep((value as Record<string, unknown>)[key], depth + 1)) return true
+  return false
+}
+
+/** Whether a text, read as JSON, is nested deeper than 512 levels. */
+export const isDeepText = (text: string): boolean => {
+  if (text.length <= deepest) return false
+  let depth = 0
+  let inString = false
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i]
+    if (inString) {
+      if (character === "\\") i++
+      else if (character === '"') inString = false
+    } else if (character === '"') inString = true
+    else if (character === "[" || character === "{") {
+      if (++depth > deepest) return true
+    } else if (character === "]" || character === "}") depth--
+  }
+  return false
 }
 
 /** Why a JSON value from outside is not taken. */

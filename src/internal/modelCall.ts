@@ -11,6 +11,7 @@ import type { Delta, Llm, LlmRequest, LlmResponse, Sampling, ToolChoice } from "
 import * as Prices from "../Prices.ts"
 import type { Payer } from "./charge.ts"
 import * as Charge from "./charge.ts"
+import { isDeep } from "./json.ts"
 import type { State } from "./machine.ts"
 import type { Definition, Run, TurnSettings, TurnView } from "./run.ts"
 import { emit, tick } from "./run.ts"
@@ -137,7 +138,7 @@ export const modelAnswered = (run: Run, response: LlmResponse): void => {
   const { finishReason, model, tokens } = response
   const turn = run.state.turns + 1
   run.calling = false
-  const content = uniqueCallIds(run, turn, response.content)
+  const content = ownCalls(run, turn, response.content)
   const durationMillis = run.observer === undefined ? 0 : tick(run) - run.calledAt
   emit(run, {
     ...run.envelope,
@@ -180,9 +181,12 @@ const emitDelta = (run: Run, turn: number, piece: Delta): void => {
   }
 }
 
-/** Models repeat call ids, or leave them out. Within a run they are unique. */
-const uniqueCallIds = (run: Run, turn: number, content: AssistantContent): AssistantContent => {
-  let unique: Array<AssistantContent[number]> | undefined
+/**
+ * Models repeat call ids, or leave them out: within a run they are unique. Arguments that are too deep to be written as
+ * JSON, and so to be sent or stored, become a text that is none.
+ */
+const ownCalls = (run: Run, turn: number, content: AssistantContent): AssistantContent => {
+  let own: Array<AssistantContent[number]> | undefined
   for (let i = 0; i < content.length; i++) {
     const part = content[i]!
     if (part.type !== "tool-call" || part.providerExecuted === true) continue
@@ -192,12 +196,14 @@ const uniqueCallIds = (run: Run, turn: number, content: AssistantContent): Assis
       const stem = renamed(id, turn)
       id = stem
       for (let n = 2; ids.has(id); n++) id = `${stem}_${n}`
-      unique ??= content.slice()
-      unique[i] = { ...part, id }
     }
     ids.add(id)
+    const tooDeep = isDeep(part.params)
+    if (id === part.id && !tooDeep) continue
+    own ??= content.slice()
+    own[i] = { ...part, id, params: tooDeep ? "nested too deep" : part.params }
   }
-  return unique ?? content
+  return own ?? content
 }
 
 const renamed = (id: string, turn: number): string => `${id || "call"}_${turn}`

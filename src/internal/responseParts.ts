@@ -5,6 +5,7 @@
 import type * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { isDeep } from "./json.ts"
 
 type Part = Prompt.AssistantMessagePartEncoded
 
@@ -149,11 +150,9 @@ const merge = (left: Options = {}, right: Options): Options => {
   return merged
 }
 
-/** The arguments of a call: no text means `{}`, text that is not JSON stays text. */
-export const parseParams = (text: string): unknown =>
-  text.trim() === ""
-    ? {}
-    : Result.getOrElse(
-        Result.try((): unknown => JSON.parse(text)),
-        () => text
-      )
+/** The arguments of a call: no text means `{}`; text that is not JSON, or too deep to be written again, stays text. */
+export const parseParams = (text: string): unknown => {
+  if (text.trim() === "") return {}
+  const parsed = Result.try((): unknown => JSON.parse(text))
+  return Result.isFailure(parsed) || isDeep(parsed.success) ? text : parsed.success
+}

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitraries } from "effect-agent-runtime/testing"
 import * as Schema from "effect/Schema"
-import { canonical, inspect, withoutUndefined } from "../../src/internal/json.ts"
+import { canonical, inspect, isDeep, isDeepText, withoutUndefined } from "../../src/internal/json.ts"
 
 type Json = Schema.Json
 
@@ -204,5 +204,29 @@ describe("withoutUndefined", () => {
   it("keeps the names of members as they are", () => {
     const value: unknown = JSON.parse('{"__proto__":{"a":1}}')
     assert.deepStrictEqual(withoutUndefined(value), value)
+  })
+})
+
+describe("isDeep", () => {
+  /** Brackets, braces and quotes within texts nest nothing. */
+  const odd = ["[[[[", '{"', "\\", '\\"[', "]]]]"]
+
+  it.each([1, 511, 512, 513, 5000])("tells %i levels, of a value as of its text", (depth) => {
+    const texts = odd.map((text) => JSON.stringify(text)).join()
+    for (const [open, close] of [
+      ["[", "]"],
+      ['{"[":', "}"]
+    ] as const) {
+      const text = `${open.repeat(depth - 1)}[${texts}]${close.repeat(depth - 1)}`
+      assert.strictEqual(isDeep(JSON.parse(text)), depth > 512)
+      assert.strictEqual(isDeepText(text), depth > 512)
+      assert.strictEqual(isDeepText(`${texts},${text}`), depth > 512)
+    }
+  })
+
+  it("does not count what is side by side", () => {
+    const wide = Array.from({ length: 2000 }, () => [{ a: [] }])
+    assert.isFalse(isDeep(wide))
+    assert.isFalse(isDeepText(JSON.stringify(wide)))
   })
 })

@@ -547,6 +547,27 @@ describe("an answer", () => {
   )
 })
 
+describe("JSON that is nested too deep to be written again", () => {
+  const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`
+
+  it.effect("stays text in the arguments of a call", () =>
+    Effect.gen(function* () {
+      const args = `{"city":${deep}}`
+      const { content } = yield* ask({ tool_calls: [{ id: "a", function: { name: "weather", arguments: args } }] })
+      assert.deepStrictEqual(content, [weather("a", args)])
+    })
+  )
+
+  it.effect("is an invalid response anywhere else", () =>
+    Effect.gen(function* () {
+      const body = `{"choices":[{"message":{"tool_calls":[{"id":"a","function":{"name":"weather","arguments":${deep}}}]}}]}`
+      assert.strictEqual((yield* reasonOf(call(() => json(body))))._tag, "InvalidResponseError")
+      const streamed = call(() => events(`data: ${body}\n\n`), { onDelta: () => {} })
+      assert.strictEqual((yield* reasonOf(streamed))._tag, "InvalidResponseError")
+    })
+  )
+})
+
 describe("a stream", () => {
   const params = (id: string, delta: string): Llm.Delta => ({ type: "tool-params", id, name: "weather", delta })
 
